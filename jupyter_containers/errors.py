@@ -72,7 +72,7 @@ class Conflict(EngineError):
 
 
 class Unsupported(EngineError):
-    """This host, kernel or version cannot do it; the message names what is missing."""
+    """The host, the kernel or this version cannot do it; the message names what is missing."""
 
 
 class Unavailable(EngineError):

@@ -93,9 +93,7 @@ class BuildFinished:
     seconds: float = 0.0
 
 
-Event: TypeAlias = (
-    Output | Notice | Transfer | StepStarted | StepOutput | StepFinished | StepError | BuildFinished
-)
+Event: TypeAlias = Output | Notice | Transfer | StepStarted | StepOutput | StepFinished | StepError | BuildFinished
 EventSink: TypeAlias = Callable[[Event], None]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from typing import Self
 
 from jupyter_containers.errors import InvalidDigest, InvalidInput, InvalidReference
 
@@ -31,7 +32,8 @@ class Digest(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> Digest:
+    def __new__(cls, text: str) -> Self:
+        """Check and keep the text."""
         if not _SHA256.fullmatch(text):
             what = "uses an algorithm that is not supported" if _DIGEST.fullmatch(text) else "is not a digest"
             raise InvalidDigest(f"{text!r} {what}", hint="a digest is written sha256: and 64 hexadecimal digits")
@@ -77,7 +79,9 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Read what a user wrote; a missing registry is Docker Hub's, a missing tag ``latest`` (unless a digest stands there).
+        """Read what a user wrote.
+
+        A missing registry is Docker Hub's, a missing tag ``latest`` unless a digest stands there.
 
         Raises
         ------
