@@ -1,0 +1,161 @@
+"""The build graph: what has to be made, from what, and nothing about how. Pure values.
+
+A *vertex* is one operation on the results of its inputs; its id is the digest of its definition, so that two stages
+which begin with the same steps share them. A vertex without side condition gives one :class:`~.interfaces.Stack`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from jupyter_containers.build.interfaces import NetworkMode, ScriptFile, Stack
+    from jupyter_containers.errors import SourceRange
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an operation stands in the Dockerfile, for events and messages; not part of its definition.
+
+    ``index`` counts from 1 over the ``total`` steps of its stage that make something, FROM included.
+    ``position`` is the number of the step in its stage independent of that count, for finding it again.
+    """
+
+    stage: str
+    index: int
+    total: int
+    source: SourceRange
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """``FROM image`` or ``FROM scratch``: the layers are known before the graph is run."""
+
+    name: str
+    layers: Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``RUN``: a command on a snapshot of the first input.
+
+    ``env`` is all the command sees but the proxy settings, which stand in ``proxy`` and are no part of the definition
+    of the step; ``arguments`` names the build arguments among them.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    arguments: tuple[str, ...]
+    cwd: str
+    user: str
+    network: NetworkMode = "default"
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    scripts: tuple[ScriptFile, ...] = ()
+    proxy: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InlineFile:
+    """A file whose content stands in the Dockerfile (``COPY <<name /destination``)."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFiles:
+    """``COPY`` and ``ADD``: files from the build context, from the second input, or from the Dockerfile itself.
+
+    Parameters
+    ----------
+    sources
+        Patterns, relative to the root of the context or of the second input.
+    destination
+        Absolute; a trailing slash says that it is a directory.
+    chown
+        ``user[:group]`` as written, empty for 0:0.
+    chmod
+        As written, empty to keep the mode.
+    excludes
+        Patterns of ``--exclude``.
+    parents
+        Keep the directories of the source below the destination (``--parents``).
+    unpack
+        Extract local tar archives (ADD).
+    from_image
+        The name of the image or stage that the second input is, empty for the build context.
+    """
+
+    sources: tuple[str, ...]
+    destination: str
+    inline: tuple[InlineFile, ...] = ()
+    chown: str = ""
+    chmod: str = ""
+    excludes: tuple[str, ...] = ()
+    parents: bool = False
+    unpack: bool = False
+    from_image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """``WORKDIR``: the directory, where it is not there yet, owned by the user of the image."""
+
+    path: str
+    user: str = ""
+
+
+Operation: TypeAlias = Source | Run | CopyFiles | MakeDirectory
+Kind: TypeAlias = Literal["Source", "Run", "CopyFiles", "MakeDirectory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """One operation: ``inputs`` are ids, the file system it works on first."""
+
+    id: str
+    operation: Operation
+    inputs: tuple[str, ...]
+    place: Place
+
+
+def definition_digest(operation: Operation, inputs: Iterable[str]) -> str:
+    """The id of the vertex: 64 hexadecimal digits over the operation and what it works on."""
+    document = msgspec.json.encode([type(operation).__name__, operation, list(inputs)])
+    return hashlib.sha256(document).hexdigest()
+
+
+@dataclass(slots=True)
+class Graph:
+    """Vertices, each after those it needs."""
+
+    vertices: dict[str, Vertex] = field(default_factory=dict)
+
+    def add(self, operation: Operation, inputs: tuple[str, ...], place: Place) -> str:
+        """Put an operation in and return its id; one that is there already is kept as it is."""
+        missing = [name for name in inputs if name not in self.vertices]
+        if missing:
+            raise ValueError(f"inputs that are not in the graph: {missing}")
+        key = definition_digest(operation, inputs)
+        self.vertices.setdefault(key, Vertex(key, operation, inputs, place))
+        return key
+
+    def needs(self) -> Mapping[str, tuple[str, ...]]:
+        """Which vertices each one needs."""
+        return {key: vertex.inputs for key, vertex in self.vertices.items()}
+
+    def __getitem__(self, key: str) -> Vertex:
+        return self.vertices[key]
+
+    def __iter__(self) -> Iterator[Vertex]:
+        return iter(self.vertices.values())
+
+    def __len__(self) -> int:
+        return len(self.vertices)
