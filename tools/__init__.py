@@ -1,0 +1,1 @@
+"""What ``./dev`` runs: set-up, checks, test runs, the demo. No part of the installed package."""

@@ -1,0 +1,94 @@
+"""The verbs of ``./dev``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tools import check, course, environment, packages, suites
+from tools.stages import Failed, complain, note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELP = """\
+usage: ./dev VERB
+
+  setup          make the environment and install what the tests use
+  demo           run the first notebook in a real kernel and show what it prints
+  lab            open it in JupyterLab
+  test           all suites, as root (where this is root) and as ordinary users; a summary of what could not run
+  test ARGUMENT  the same as pytest ARGUMENT: paths, -k EXPRESSION, -x ...
+  check          style, types, import contracts (under a minute)
+  bench          side by side with the other engines of this machine (./dev bench --help)
+
+Every verb first sets up what it needs; nothing is done when that is in place.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one verb; its exit status."""
+    verb, *rest = arguments or ["help"]
+    if verb in {"help", "-h", "--help"}:
+        note(HELP.rstrip())
+        return 0
+    if verb not in _VERBS:
+        complain(f"dev: no verb {verb!r}\n\n{HELP.rstrip()}")
+        return 2
+    os.environ.setdefault("PYTHONUTF8", "1")
+    try:
+        return _VERBS[verb](rest)
+    except Failed as error:
+        complain(f"dev: {error}")
+        return 1
+    except KeyboardInterrupt:
+        complain("stopped")
+        return 130
+
+
+def _setup(_rest: Sequence[str]) -> int:
+    ready = environment.ensure()
+    for line in packages.provide(packages.FOR_TESTS):
+        note(f"left out: {line}")
+    note(f"ready: {environment.shown(ready.directory)}")
+    return 0
+
+
+def _demo(_rest: Sequence[str]) -> int:
+    ready = environment.ensure()
+    for line in packages.provide(packages.FOR_DEMO):
+        note(f"left out: {line}")
+    return course.demo(ready)
+
+
+def _lab(rest: Sequence[str]) -> int:
+    ready = environment.ensure()
+    for line in packages.provide(packages.FOR_DEMO):
+        note(f"left out: {line}")
+    return course.lab(ready, rest)
+
+
+def _test(rest: Sequence[str]) -> int:
+    ready = environment.ensure()
+    if rest:
+        return suites.pytest(ready, rest)
+    return suites.everything(ready, left_out=packages.provide(packages.FOR_TESTS))
+
+
+def _check(_rest: Sequence[str]) -> int:
+    return check.check(environment.ensure())
+
+
+def _bench(rest: Sequence[str]) -> int:
+    ready = environment.ensure()
+    packages.provide([packages.BUSYBOX])
+    os.chdir(environment.ROOT)
+    os.execve(ready.python, [ready.python, "-m", "bench", *rest], ready.variables())
+
+
+_VERBS = {"setup": _setup, "demo": _demo, "lab": _lab, "test": _test, "check": _check, "bench": _bench}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
