@@ -119,15 +119,12 @@ def _sources(node: Node) -> tuple[tuple[str, ...], str]:
 
 def _copy(node: Node, flags: FlagValues) -> ins.Copy:
     paths, destination = _sources(node)
-    origin = flags.text.get("from")
-    if origin is not None and node.heredocs:
-        raise ArgumentsError("COPY --from takes no heredoc")
     return ins.Copy(
         node,
         paths,
         destination,
         node.heredocs,
-        from_=origin,
+        from_=flags.text.get("from"),
         chown=flags.text.get("chown"),
         chmod=flags.text.get("chmod"),
         link=flags.booleans.get("link", False),
@@ -242,8 +239,6 @@ def _healthcheck(node: Node, flags: FlagValues) -> ins.Healthcheck:
     if kind.upper() == "NONE":
         if words:
             raise ArgumentsError("HEALTHCHECK NONE takes no arguments")
-        if node.flags:
-            raise ArgumentsError("HEALTHCHECK NONE takes no flags")
         return ins.Healthcheck(node, None)
     if kind.upper() != "CMD":
         raise ArgumentsError(f'unknown type "{kind}" in HEALTHCHECK (try CMD)')

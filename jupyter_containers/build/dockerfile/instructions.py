@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jupyter_containers.build.dockerfile.heredocs import opener
+
 if TYPE_CHECKING:
     from jupyter_containers.build.dockerfile.nodes import Heredoc, Node
     from jupyter_containers.errors import SourceRange
@@ -65,7 +67,7 @@ class MountType(enum.Enum):
     BIND = "bind"
     CACHE = "cache"
     TMPFS = "tmpfs"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 - a kind of mount
     SSH = "ssh"
 
 
@@ -127,10 +129,7 @@ class Run(_Instruction):
         """
         if len(self.heredocs) != 1 or not isinstance(self.command, ShellForm):
             return None
-        # The command is one here-document alone when nothing but its delimiter stands there.
-        opener = self.command.text.partition("<<")
-        plain = opener[0] in {"", "0"} and not any(char in opener[2] for char in " \t|;&<>()")
-        return self.heredocs[0] if plain else None
+        return self.heredocs[0] if opener(self.command.text) else None
 
     @property
     def shell_text(self) -> str:

@@ -147,4 +147,4 @@ def _size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ArgumentsError(f"invalid value for size: {text}")
-    return int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")
+    return int(match[1]) << 10 * " kmgt".index(match[2].lower() or " ")

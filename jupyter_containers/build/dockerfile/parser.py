@@ -28,12 +28,12 @@ _MAX_ONBUILD = 8
 
 
 def parse_tree(text: str, *, name: str = "Dockerfile") -> SyntaxTree:
-    """Read a Dockerfile.
+    r"""Read a Dockerfile.
 
     Parameters
     ----------
     text
-        The whole file. A byte order mark is skipped; lines end with ``\\n`` or ``\\r\\n``.
+        The whole file. A byte order mark is skipped; lines end with ``\n`` or ``\r\n``.
     name
         What the file is called in messages.
 
