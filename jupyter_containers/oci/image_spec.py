@@ -173,4 +173,11 @@ def decode(kind: type[T], data: bytes, *, what: str) -> T:
 
 def encode(document: msgspec.Struct) -> bytes:
     """The canonical bytes of one of our own documents: the same value gives the same digest everywhere."""
-    return msgspec.json.encode(document)
+    return msgspec.json.encode(document, enc_hook=_plain)
+
+
+def _plain(value: object) -> str:
+    """A :class:`Digest` as the text it is: msgspec knows ``str`` itself only."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"{type(value).__name__} has no place in a document")

@@ -55,6 +55,7 @@ PRETTY_NAME="Starter (made of the programs of one machine)"
 ID=starter
 """
 _USER_ID = 1000
+_FOR_ALL = stat.S_IROTH | stat.S_IXOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,13 @@ def find_program(name: str, directories: Sequence[str] = PROGRAM_DIRECTORIES) ->
             mode = os.stat(path).st_mode
         except OSError:
             continue
-        if stat.S_ISREG(mode) and mode & 0o005 == 0o005 and is_elf(path):
+        if stat.S_ISREG(mode) and mode & _FOR_ALL == _FOR_ALL and is_elf(path):
             return path
     return None
 
 
 def make_base(finder: LibraryFinder, *, busybox: bool = True) -> Base:
-    """The files of ``starter``: from a static busybox where there is one (and ``busybox`` allows it), else from the tools.
+    """The files of ``starter``: a static busybox if there is one and ``busybox`` allows it, else the tools.
 
     Raises
     ------

@@ -192,7 +192,7 @@ def _c_string(data: bytes, start: int) -> str:
 
 
 def _expand(directories: Sequence[str], asker: str) -> tuple[str, ...]:
-    """``$ORIGIN`` is the directory of the file itself, its symbolic links followed (ld.so(8), "Dynamic string tokens")."""
+    """``$ORIGIN`` is the directory of the file itself, links followed (ld.so(8), "Dynamic string tokens")."""
     origin = os.path.dirname(os.path.realpath(asker))
     expanded = (entry.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for entry in directories)
     return tuple(os.path.normpath(entry) for entry in expanded if entry.startswith("/"))

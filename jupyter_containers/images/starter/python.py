@@ -72,9 +72,7 @@ def running_installation() -> Installation:
     candidates = [os.path.join(prefix, "bin", f"python{short}"), os.path.join(prefix, "bin", "python3"), sys.executable]
     executable = next((os.path.realpath(path) for path in candidates if path and is_elf(path)), None)
     stdlib = os.path.realpath(sysconfig.get_path("stdlib"))
-    platlib = os.path.realpath(sysconfig.get_path("platstdlib"))
-    if not sysconfig.get_path("platstdlib").startswith(sys.base_exec_prefix):  # a virtual environment's own directory
-        platlib = stdlib
+    platlib = os.path.realpath(sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}))
     if executable is None or not os.path.isfile(os.path.join(stdlib, "os.py")) or not stdlib.startswith(f"{prefix}/"):
         raise Unsupported(
             f"the starter-python image cannot be made of {sys.executable}: its standard library is not below {prefix}",

@@ -1,0 +1,1 @@
+"""Registries: the client of the distribution API, its authorization, pulling and pushing images."""
