@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from jupyter_containers.build.dockerfile import instructions
 from jupyter_containers.build.dockerfile.convert import to_instruction
 from jupyter_containers.build.dockerfile.expand import Expander
+from jupyter_containers.build.dockerfile.ignore import IgnoreMatcher
 from jupyter_containers.build.dockerfile.instructions import Instruction
 from jupyter_containers.build.dockerfile.nodes import Directive, Heredoc, Node, SyntaxTree
 from jupyter_containers.build.dockerfile.parser import parse_tree, read_instruction
+from jupyter_containers.build.dockerfile.printer import print_node, print_nodes, print_tree
+from jupyter_containers.build.dockerfile.stages import Stage, StagePlan, plan_stages
 from jupyter_containers.build.dockerfile.substitute import expand_instruction
 from jupyter_containers.build.dockerfile.support import require_supported, unsupported
 from jupyter_containers.errors import DockerfileError
@@ -19,13 +22,20 @@ __all__ = [
     "Dockerfile",
     "Expander",
     "Heredoc",
+    "IgnoreMatcher",
     "Instruction",
     "Node",
+    "Stage",
+    "StagePlan",
     "SyntaxTree",
     "expand_instruction",
     "instructions",
     "parse",
     "parse_tree",
+    "plan_stages",
+    "print_node",
+    "print_nodes",
+    "print_tree",
     "parse_trigger",
     "read_instruction",
     "require_supported",

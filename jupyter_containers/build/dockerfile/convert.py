@@ -88,6 +88,7 @@ def _run(node: Node, flags: FlagValues) -> ins.Run:
     security = _choice("security", flags.text.get("security", "sandbox"), _SECURITIES)
     written = flags.texts.get("mount", ())
     for mount in written:
+        mounts.mount_origin(mount)
         if "$" not in mount:
             mounts.parse_mount(mount)
     return ins.Run(node, command, node.heredocs, written, network, security, flags.texts.get("device", ()))

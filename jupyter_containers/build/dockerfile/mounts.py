@@ -93,6 +93,18 @@ def expand_mount(text: str, expand: Callable[[str], str]) -> str:
     return out.getvalue()
 
 
+def mount_origin(text: str) -> str | None:
+    """The stage or image that a mount, as written, takes its files from.
+
+    Raises
+    ------
+    ArgumentsError
+        when the text is no line of CSV.
+    """
+    pairs = (part.partition("=") for part in _parts(text))
+    return next((value for key, _, value in pairs if key.lower() == "from"), None)
+
+
 def _parts(text: str) -> list[str]:
     try:
         rows = list(csv.reader([text], strict=True))
