@@ -67,8 +67,8 @@ def engine(store_root: Path, no_leaks: None) -> Iterator[Engine]:  # noqa: ARG00
 
     with Engine(store_root) as opened:
         yield opened
-        for container in opened.containers.list(all=True):
-            container.remove(force=True)
+        for row in opened.containers.list(all=True):
+            opened.containers.remove(row.id, force=True)
 
 
 @pytest.fixture

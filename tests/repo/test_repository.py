@@ -22,7 +22,7 @@ PUBLIC = ["Container", "Engine", "EngineError", "Image", "RunResult", "__version
 FORBIDDEN = re.compile(
     r"/wor[k]/|/far[m]/|/root/\.|/home/[a-z]+/|py[p]i\.org|python[h]osted|npm[j]s\.|debia[n]\.org|ubunt[u]\.com"
 )
-UNFINISHED = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b|NotImplemented[E]rror")
+UNFINISHED = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b|raise NotImplemented[E]rror")
 LARGEST_MODULE = 600
 
 

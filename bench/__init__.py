@@ -1,0 +1,1 @@
+"""Side by side with the other engines of this machine: ``./dev bench``."""

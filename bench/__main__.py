@@ -1,0 +1,148 @@
+"""The benchmark: one table, each engine beside ours, and every engine that could not be measured with the reason.
+
+As root it runs in network and mount namespaces of its own, so that no bridge, rule or mount of any engine stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bench import ours
+from bench.peers import PEERS, NotHere
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+QUIET = 0.03
+ROWS = {
+    "run /bin/true, no network": ("run", 0.0),
+    "the same, each after 30 ms of quiet": ("run", QUIET),
+    "run /bin/true, default network": ("run, network", 0.0),
+    "the same, each after 30 ms of quiet ": ("run, network", QUIET),
+    "build of 9 steps, all cached": ("build", 0.0),
+    "the same, each after 30 ms of quiet  ": ("build", QUIET),
+}
+WARM, COMMAND = "ours", "ours, new process"
+
+
+class Timed(Protocol):
+    """Something that can be measured."""
+
+    def time(self, case: str, *, repeats: int, pause: float) -> list[float]:
+        """Seconds of each run of a case; ``KeyError`` for a case it does not have, ``NotHere`` when it fails."""
+
+
+@dataclass(slots=True)
+class Results:
+    """Medians in seconds by engine and row; and why something is missing."""
+
+    medians: dict[tuple[str, str], float]
+    missing: list[str]
+
+
+def measure(name: str, engine: AbstractContextManager[Timed], results: Results, repeats: int) -> None:
+    """All rows of one engine. What fails is noted, never raised."""
+    try:
+        with engine as timed:
+            for row, (case, pause) in ROWS.items():
+                try:
+                    seconds = timed.time(case, repeats=repeats, pause=pause)
+                except KeyError:
+                    continue  # it has no such verb: crun builds nothing
+                except NotHere as reason:
+                    results.missing.append(f"{name}, {reason}")
+                    continue
+                results.medians[name, row] = statistics.median(seconds)
+    except NotHere as reason:
+        results.missing.append(f"{name}: {reason}")
+
+
+def table(results: Results) -> str:
+    """A Markdown table: medians in milliseconds, in brackets how many times ours."""
+    engines = list(dict.fromkeys(engine for engine, _row in results.medians))
+    lines = ["| median of each, ms (times ours) | " + " | ".join(engines) + " |", "| --- |" + " ---: |" * len(engines)]
+    for row in ROWS:
+        cells = []
+        own = results.medians.get((WARM, row))
+        for engine in engines:
+            value = results.medians.get((engine, row))
+            if value is None:
+                cells.append("-")
+            elif engine == WARM or not own:
+                cells.append(f"{value * 1000:.1f}")
+            else:
+                cells.append(f"{value * 1000:.1f} ({value / own:.1f})")
+        lines.append(f"| {row.strip()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def benchmark(repeats: int, only: list[str]) -> Results:
+    """Measure ours and every peer that is here."""
+    results = Results({}, [])
+    directory = Path(tempfile.mkdtemp(prefix="jcb"))
+    program = Path(sys.executable).with_name("jupyter-container")
+    try:
+        measure(WARM, ours.warm(directory), results, repeats)
+        measure(COMMAND, ours.command(directory, program), results, repeats)
+        for name, prepare in PEERS.items():
+            if only and name not in only:
+                continue
+            if os.geteuid() != 0:
+                results.missing.append(f"{name}: its stores are made for root: run ./dev bench as root")
+                continue
+            place = directory / name
+            place.mkdir()
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            measure(name, prepare(place), results, repeats)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return results
+
+
+def in_own_namespaces(arguments: list[str]) -> int | None:
+    """Run again in fresh network and mount namespaces; None where that is not possible or was done."""
+    if os.geteuid() != 0 or "--inside" in arguments or not shutil.which("unshare"):
+        return None
+    inner = [sys.executable, "-m", "bench", "--inside", *arguments]
+    stores = Path("/var/lib/containers")  # podman writes there whatever its options say
+    was_there = stores.exists()
+    stores.mkdir(exist_ok=True)
+    script = f'ip link set lo up; mount -t tmpfs none /run && mount -t tmpfs none {stores} && exec "$@"'
+    command = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *inner]
+    try:
+        return subprocess.run(command, check=False).returncode
+    finally:
+        if not was_there:
+            stores.rmdir()
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; always 0 when ours could be measured."""
+    parser = argparse.ArgumentParser(
+        prog="./dev bench", description="side by side with the other engines of this machine"
+    )
+    parser.add_argument("--repeats", type=int, default=15, help="runs of each case (15)")
+    parser.add_argument("--only", action="append", default=[], choices=sorted(PEERS), help="only this peer; repeatable")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    status = in_own_namespaces(arguments)
+    if status is not None:
+        return status
+    results = benchmark(options.repeats, options.only)
+    print(table(results))
+    for reason in results.missing:
+        print(f"- not measured: {reason}")
+    return 0 if any(engine == WARM for engine, _row in results.medians) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
