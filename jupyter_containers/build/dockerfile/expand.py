@@ -215,13 +215,15 @@ class Lexer:
             raise ExpansionError("bad substitution")
         name = self._name()
         operator = self._next()
+        if not operator:
+            raise ExpansionError("missing '}' in substitution")
         if operator == "}":
             return self._plain(name, f"${{{name}}}")
         if operator == "/":
             return self._replacement(name)
         if operator == ":":
             operator += self._next()
-        if not operator or operator[-1] not in "+-?#%" or operator == ":":
+        if operator[-1] not in "+-?#%" or operator == ":":
             raise ExpansionError(f"unsupported modifier ({operator}) in substitution")
         return self._modified(name, operator)
 

@@ -253,7 +253,7 @@ class Onbuild(_Instruction):
     """``ONBUILD instruction``. ``trigger`` is what the image's configuration keeps, here-documents included."""
 
     instruction: Instruction
-    trigger: str
+    trigger: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,7 +316,7 @@ def _find_source(name: str, instruction: ins.Instruction, names: Sequence[str | 
         return _latest(names, name)
     if int(name) >= len(names):
         raise DockerfileError(
-            f"invalid stage index {name}: the file has {len(names)} stages, counted from 0",
+            f"invalid stage index {name}: the last stage is number {len(names) - 1}",
             source=instruction.source,
             text=instruction.text,
         )

@@ -1,0 +1,3 @@
+FROM alpine
+ADD ["<<EOF", "/x"]
+RUN EOF

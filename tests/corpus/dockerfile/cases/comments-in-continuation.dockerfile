@@ -1,0 +1,7 @@
+FROM alpine
+RUN a && \
+# in between
+    # and indented
+  b && \
+
+  c

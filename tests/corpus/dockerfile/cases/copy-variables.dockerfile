@@ -1,0 +1,2 @@
+FROM alpine
+COPY --chown=$USER:${GROUP:-staff} ${SRC}/* "/opt/$NAME"/

@@ -1,0 +1,8 @@
+FROM alpine
+RUN a && \
+
+  b
+RUN <<EOF
+line
+EOF
+CMD ["x"]

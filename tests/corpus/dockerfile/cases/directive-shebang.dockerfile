@@ -1,0 +1,3 @@
+#!/usr/bin/env build
+# escape=`
+FROM alpine

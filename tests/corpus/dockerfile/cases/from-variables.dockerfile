@@ -1,0 +1,5 @@
+ARG VERSION=3.22
+ARG IMAGE=alpine:${VERSION}
+ARG ARCH
+FROM --platform=linux/${TARGETARCH} ${IMAGE} AS base
+FROM ${MISSING:-debian:12}

@@ -1,0 +1,3 @@
+FrOm alpine
+rUn echo
+CoPy a b

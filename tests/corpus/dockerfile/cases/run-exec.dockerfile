@@ -1,0 +1,3 @@
+FROM alpine
+RUN ["/bin/sh", "-c", "echo \"hi\" \u00e9"]
+RUN   [ "a" ,"b" ]  

@@ -1,0 +1,7 @@
+FROM alpine
+RUN cat \
+  <<EOF \
+  > /file
+text \
+more
+EOF

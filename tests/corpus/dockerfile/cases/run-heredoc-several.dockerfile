@@ -1,0 +1,7 @@
+FROM alpine
+RUN cat <<ONE >/one && cat 3<<-"TWO" >/two
+first
+ONE
+	second
+	TWO
+RUN true

@@ -1,0 +1,6 @@
+FROM alpine
+RUN <<-EOF
+		if true; then
+			echo
+  fi
+	EOF

@@ -1,0 +1,4 @@
+FROM alpine
+RUN --network=default <<EOF
+true
+EOF

@@ -1,0 +1,6 @@
+FROM alpine
+RUN <<EOF
+apk add git
+echo "$HOME" \$x
+EOF
+RUN echo after

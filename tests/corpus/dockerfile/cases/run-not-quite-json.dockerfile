@@ -1,0 +1,7 @@
+FROM alpine
+RUN ['single', 'quotes']
+RUN ["unclosed"
+RUN ["trailing",]
+RUN ["a"] && echo
+RUN [ -f /x ] || exit 1
+RUN [NaN

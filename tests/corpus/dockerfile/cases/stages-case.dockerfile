@@ -1,0 +1,3 @@
+FROM alpine AS Base
+FROM BASE
+COPY --from=bAsE /x /x

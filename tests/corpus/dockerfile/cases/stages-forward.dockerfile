@@ -1,0 +1,4 @@
+FROM alpine AS first
+COPY --from=second /x /x
+FROM busybox AS second
+FROM first

@@ -1,0 +1,3 @@
+FROM alpine AS alpine
+RUN true
+FROM alpine

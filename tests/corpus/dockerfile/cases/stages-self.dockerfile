@@ -1,0 +1,3 @@
+FROM alpine AS a
+FROM alpine AS b
+COPY --from=b /x /x

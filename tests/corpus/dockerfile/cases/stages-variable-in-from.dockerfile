@@ -1,0 +1,4 @@
+ARG SRC=base
+FROM alpine AS base
+FROM alpine
+COPY --from=$SRC /x /x

@@ -1,0 +1,4 @@
+FROM alpine
+VOLUME /data /log
+VOLUME ["/a b", "/c"]
+VOLUME ${DATA:-/var}/x

@@ -1,0 +1,7 @@
+FROM alpine
+WORKDIR /a b
+WORKDIR relative/$X
+USER app:staff
+USER 1000
+STOPSIGNAL SIGTERM
+STOPSIGNAL ${SIG:-9}
