@@ -92,10 +92,16 @@ def _environment(context: Context, arguments: Arguments) -> list[str]:
 def _run(context: Context, arguments: Arguments) -> Result:
     image, *command = arguments.positionals
     keywords = run_keywords(context, arguments)
+    if context.script:
+        keywords["interactive"] = True
+        if not command and "entrypoint" not in keywords:
+            # A cell without a command is a shell script, whatever the image would run.
+            keywords["entrypoint"] = ""
+            command = ["/bin/sh", "-s"]
     outcome = context.engine().containers.run(
         image,
         command or None,
-        stdin=context.stdin if arguments.flag("interactive") else None,
+        stdin=context.stdin if keywords.get("interactive") else None,
         sink=context.sink,
         **keywords,
     )
@@ -106,13 +112,17 @@ def _run(context: Context, arguments: Arguments) -> Result:
 
 def _exec(context: Context, arguments: Arguments) -> Result:
     name, *command = arguments.positionals
+    if not command:
+        if not context.script:
+            raise UsageError("exec requires a command: exec [OPTIONS] CONTAINER COMMAND [ARG...]")
+        command = ["/bin/sh", "-s"]
     result = context.engine().containers.exec(
         name,
         command,
         env=_environment(context, arguments),
         workdir=arguments.text("workdir"),
         user=arguments.text("user"),
-        stdin=context.stdin if arguments.flag("interactive") else None,
+        stdin=context.stdin if context.script or arguments.flag("interactive") else None,
         sink=context.sink,
         detach=arguments.flag("detach"),
     )
@@ -240,7 +250,7 @@ COMMANDS = (
             *_ENVIRONMENT,
             Option("interactive", "Keep standard input open", "i", kind="bool"),
         ),
-        (_CONTAINER, Argument("COMMAND"), _ARGS),
+        (_CONTAINER, _COMMAND, _ARGS),
         interspersed=False,
         body="stdin",
         examples=("exec web ls -l /www",),

@@ -19,12 +19,14 @@ class Context:
     """The surroundings of one command.
 
     ``engine`` is made on first use, so that ``version`` and a usage error cost nothing. ``lookup`` finds the value of
-    a bare ``-e NAME``. ``stdin`` is what the front end has for the container; ``dockerfile`` the text of a cell.
+    a bare ``-e NAME``. ``stdin`` is what the front end has for the container, a ``script`` when it is the body of a
+    cell, which is always handed on; ``dockerfile`` is the text of a cell.
     """
 
     engine: Callable[[], Engine]
     sink: EventSink = ignore
     stdin: bytes | BinaryIO | None = None
+    script: bool = False
     dockerfile: str | None = None
     lookup: Callable[[str], str | None] = field(default=os.environ.get)
 

@@ -56,7 +56,7 @@ def parse(command: Command, words: Sequence[str], *, program: str) -> Arguments:
                     positionals.extend(rest)
         command.check_count(tuple(positionals))
     except UsageError as error:
-        pointer = f"see '{program} {command.name} --help'"
+        pointer = f"see '{' '.join(filter(None, (program, command.name)))} --help'"
         raise UsageError(error.message, hint=f"{error.hint}; {pointer}" if error.hint else pointer) from None
     return Arguments(values, tuple(positionals))
 

@@ -1,0 +1,51 @@
+"""HTML whose meaning survives without style sheets and scripts: what GitHub, nbconvert and e-mail leave of a page."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# Jupyter aligns table cells to the right; text reads better from the left.
+_LEFT = ' style="text-align:left"'
+
+
+def table(
+    caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: frozenset[str] = frozenset()
+) -> str:
+    """A table with a caption and headers for both directions; the first column heads its row.
+
+    Cells are HTML already; caption and header are text. Columns named in ``numbers`` are aligned to the right.
+    """
+    align = ["" if name in numbers else _LEFT for name in header]
+    head = "".join(f'<th scope="col"{style}>{escape(name)}</th>' for name, style in zip(header, align, strict=True))
+    lines = []
+    for first, *rest in rows:
+        cells = "".join(f"<td{style}>{cell}</td>" for cell, style in zip(rest, align[1:], strict=True))
+        lines.append(f'<tr><th scope="row"{align[0]}>{first}</th>{cells}</tr>')
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def code(text: str) -> str:
+    """Text in a fixed-width font."""
+    return f"<code>{escape(text)}</code>"
+
+
+def folded(summary: str, inner: str, *, opened: bool = False) -> str:
+    """A part that can be unfolded; both are HTML."""
+    return f"<details{' open' if opened else ''}><summary>{summary}</summary>{inner}</details>"
+
+
+def block(text: str) -> str:
+    """Preformatted text."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def bar(value: int, total: int, words: str) -> str:
+    """A progress bar with the same in words, for those who do not see it."""
+    return f'<progress value="{value}" max="{max(total, 1)}">{escape(words)}</progress> {escape(words)}'
