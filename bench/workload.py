@@ -16,14 +16,14 @@ APPLETS = ("sh", "true", "cat", "echo", "ls", "mkdir", "rm", "wc", "grep", "sort
 DOCKERFILE = """\
 FROM {base}
 ENV STAGE=bench
-WORKDIR /work
+WORKDIR /app
 COPY first.txt ./
 RUN wc -c first.txt > size
 COPY data/ data/
 RUN ls data | wc -l > count
 RUN cat size count > both
 LABEL purpose=bench
-CMD ["cat", "/work/both"]
+CMD ["cat", "/app/both"]
 """
 
 

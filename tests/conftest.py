@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.support import leaks, unprivileged
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 NEEDS_ROOT = "needs uid 0"
 NEEDS_USER = "runs as an ordinary user only"
+
+# No time limits for single examples (the machine may be busy) and no database (the checkout may be read-only).
+hypothesis.settings.register_profile("suites", deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("suites")
 
 _counter = itertools.count(1)
 

@@ -102,10 +102,12 @@ def _as_users(report: Report, reports: Path, environment: Environment) -> Iterab
             "subids": ("as an ordinary user with subordinate ids", RUNTIME_SUITES),
         }
         for kind, (who, suites) in kinds.items():
-            title = f"{', '.join(Path(suite).name for suite in suites)} {who}"
-            _title(title)
-            xml = reports / f"{kind}.xml"
             paths = [suite for suite in suites if (ROOT / suite).exists()]
+            title = f"{', '.join(Path(path).name for path in paths)} {who}"
+            xml = reports / f"{kind}.xml"
+            if not paths:
+                continue
+            _title(title)
             command = [place.python, *_pytest(xml), "-p", "no:cacheprovider", "-m", "not root", *paths]
             try:
                 status, left = unprivileged.run(kind, command, cwd=place.source, extra=place.variables)
