@@ -16,8 +16,6 @@ Progress: TypeAlias = Callable[[int], None]
 """Told how many bytes are done, now and then; what it raises ends the operation and goes on to the caller."""
 
 NodeKind: TypeAlias = Literal["file", "dir", "symlink", "link", "char", "block", "fifo", "socket"]
-OverlayStyle: TypeAlias = Literal["trusted", "user"]
-"""The namespace of overlay's attributes: ``trusted`` for root, ``user`` for mounts with the option userxattr."""
 
 
 class Sink(Protocol):
@@ -34,19 +32,16 @@ class ApplyOptions:
 
     Parameters
     ----------
-    style
-        The namespace for the attribute that marks opaque directories.
     lowers
         The layers below, top first: a parent directory the archive does not list gets the attributes it has there,
-        and a hard link may point there.
+        a hard link may point there, and only what is there is whited out. None: not known.
     expected
         The diff id the archive must have; None: any.
     max_bytes, max_entries
         Limits against archives made to fill the disk; None: none.
     """
 
-    style: OverlayStyle = "trusted"
-    lowers: tuple[Path, ...] = ()
+    lowers: tuple[Path, ...] | None = None
     expected: Digest | None = None
     max_bytes: int | None = None
     max_entries: int | None = None
