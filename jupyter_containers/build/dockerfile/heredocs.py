@@ -11,7 +11,7 @@ import re
 from jupyter_containers.build.dockerfile.expand import ExpansionError, Lexer
 from jupyter_containers.build.dockerfile.nodes import Heredoc
 
-_OPENER = re.compile(r"([0-9]*)<<(-?)([^<]+)", re.DOTALL)
+_OPENER = re.compile(r"([0-9]*)<<(-?)([^<]*)", re.DOTALL)
 _MAX_DESCRIPTOR_DIGITS = 9
 
 
@@ -31,6 +31,8 @@ def opener(word: str) -> Heredoc | None:
     if match is None:
         return None
     number, dash, delimiter = match.groups()
+    if not delimiter:
+        return None
     try:
         _, plain = Lexer(delimiter, {}, keep_unset=True).run()
         _, quoted = Lexer(delimiter, {}, raw_quotes=True, raw_escapes=True, keep_unset=True).run()

@@ -102,17 +102,12 @@ class _Parser:
         self._continuation = re.compile(rf"(?:(?<!{mark}){mark})[ \t]*\Z")
 
     def _read_directives(self) -> None:
-        """Take the directives at the top; any other comment, an empty line or an instruction ends them.
-
-        A comment of the form of a directive with an unknown name does not end them.
-        """
+        """Take the directives at the top; any other line ends them, also a comment of their form and unknown name."""
         for number, raw in enumerate(self._lines, 1):
             match = _DIRECTIVE.fullmatch(raw.rstrip("\r").lstrip(words.SPACE))
-            if match is None:
+            if match is None or match[1].lower() not in _DIRECTIVES:
                 return
-            key, value = match[1].lower(), match[2]
-            if key in _DIRECTIVES:
-                self._directive(key, value, number)
+            self._directive(match[1].lower(), match[2], number)
             self._at = number
 
     def _directive(self, key: str, value: str, number: int) -> None:

@@ -104,7 +104,8 @@ class StagePlan:
     @property
     def unused(self) -> tuple[Stage, ...]:
         """The stages that the target does not need."""
-        return tuple(stage for stage in self.stages if stage not in self.order)
+        needed = {stage.index for stage in self.order}
+        return tuple(stage for stage in self.stages if stage.index not in needed)
 
     def source(self, name: str, instruction: ins.Instruction) -> Stage | str:
         """The stage that ``--from`` names, by name or number, or the name of an image.

@@ -140,8 +140,13 @@ def _no_constant(name: str) -> float:
     raise ValueError(name)
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def read_json(text: str) -> tuple[str, ...] | None:
-    """The strings of a JSON array, or None when the text is no JSON array and so a command for the shell.
+    """The strings of a JSON array, or None when the text does not start with one and so is a command for the shell.
+
+    As in Docker, what follows the array is ignored: ``CMD ["a"] # note`` is the array.
 
     Raises
     ------
@@ -151,7 +156,7 @@ def read_json(text: str) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
     try:
-        value: object = json.loads(text, parse_constant=_no_constant)
+        value: object = _DECODER.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, list):

@@ -2,6 +2,6 @@ FROM alpine
 RUN ['single', 'quotes']
 RUN ["unclosed"
 RUN ["trailing",]
-RUN ["a"] && echo
+RUN ["a"] && echo "the array only"
 RUN [ -f /x ] || exit 1
 RUN [NaN

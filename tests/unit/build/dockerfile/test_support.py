@@ -1,0 +1,84 @@
+"""What is refused by name, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyter_containers.build import dockerfile
+from jupyter_containers.errors import DockerfileError
+from jupyter_containers.oci.names import Platform
+
+AMD64 = Platform("linux", "amd64")
+
+
+def missing(line: str, platform: Platform | None = None) -> str | None:
+    return dockerfile.unsupported(dockerfile.parse(f"FROM a\n{line}\n").instructions[-1], platform=platform)
+
+
+@pytest.mark.parametrize(
+    ("line", "feature"),
+    [
+        ("RUN --mount=type=cache,target=/x true", "RUN --mount"),
+        ("RUN --network=none true", "RUN --network=none"),
+        ("RUN --security=insecure true", "RUN --security=insecure"),
+        ("RUN --device=x true", "RUN --device"),
+        ("COPY --link a b", "COPY --link"),
+        ("COPY --parents a b", "COPY --parents"),
+        ("COPY --exclude=x a b", "COPY --exclude"),
+        ("COPY --chmod=u+x a b", "COPY --chmod=u+x (only octal modes are)"),
+        ("ADD --chmod=888 a b", "ADD --chmod=888 (only octal modes are)"),
+        ("ADD --link a b", "ADD --link"),
+        ("ADD --exclude=x a b", "ADD --exclude"),
+        ("ADD --checksum=sha256:0 a b", "ADD --checksum"),
+        ("ADD --keep-git-dir a b", "ADD --keep-git-dir"),
+        ("ADD --unpack=false a b", "ADD --unpack"),
+        ("ADD http://example.org/x b", "ADD of a URL"),
+        ("ADD HTTPS://example.org/x b", "ADD of a URL"),
+        ("ADD https://example.org/x.git b", "ADD of a git repository"),
+        ("ADD git@example.org:x b", "ADD of a git repository"),
+        ("ADD ssh://git@example.org/x b", "ADD of a git repository"),
+        ("ONBUILD COPY --link a b", "COPY --link"),
+    ],
+)
+def test_refused(line: str, feature: str) -> None:
+    assert missing(line) == feature
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN true",
+        "RUN --network=default --security=sandbox true",
+        "RUN <<E\ntrue\nE",
+        "COPY --from=x --chown=1 --chmod=4755 a b",
+        "COPY --link=false --parents=false a b",
+        "COPY --chmod=$MODE a b",
+        "COPY <<E /x\na\nE",
+        "ADD --chown=1 --chmod=0644 x.tar.gz b",
+        "ADD user@host.txt b",
+        "ENV a=b",
+        "ONBUILD RUN true",
+        "HEALTHCHECK CMD true",
+        "MAINTAINER x",
+    ],
+)
+def test_allowed(line: str) -> None:
+    assert missing(line) is None
+
+
+def test_a_platform_is_refused_where_it_is_another() -> None:
+    assert missing("FROM --platform=linux/amd64 a", AMD64) is None
+    assert missing("FROM --platform=amd64 a", AMD64) is None
+    assert missing("FROM --platform=$X a", AMD64) is None
+    assert missing("FROM --platform=linux/arm64 a") is None
+    assert missing("FROM --platform=linux/arm64 a", AMD64) == "FROM --platform=linux/arm64 on linux/amd64"
+    assert missing("FROM --platform=a/b/c/d a", AMD64) == "FROM --platform=a/b/c/d on linux/amd64"
+
+
+def test_the_first_one_is_reported_with_its_line() -> None:
+    parsed = dockerfile.parse("FROM a\nRUN true\nCOPY --link a b\nRUN --device=x y\n")
+    with pytest.raises(DockerfileError) as caught:
+        dockerfile.require_supported(parsed.instructions)
+    assert caught.value.message == "Dockerfile:3: COPY --link is not supported by this version"
+    assert caught.value.text == "COPY --link a b"
+    dockerfile.require_supported(parsed.instructions[:2])
