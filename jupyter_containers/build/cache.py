@@ -37,7 +37,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS build_records (
     key TEXT PRIMARY KEY,
     command TEXT NOT NULL,              -- digest of the instruction's text
-    lineage TEXT NOT NULL,              -- digest of where it stands: context, file, stage, number
+    family TEXT NOT NULL,               -- digest of what is built: context, file, image name
+    place TEXT NOT NULL,                -- where in it: stage, number
     material BLOB NOT NULL,             -- keys.Material as JSON, deflated
     diff_id TEXT NOT NULL,              -- of the layer, empty: the step changed nothing
     blob BLOB NOT NULL,                 -- its descriptor as JSON
@@ -45,8 +46,7 @@ CREATE TABLE IF NOT EXISTS build_records (
     created INTEGER NOT NULL,           -- ns since the epoch
     used INTEGER NOT NULL               -- ns since the epoch
 ) STRICT;
-CREATE INDEX IF NOT EXISTS build_records_by_command ON build_records(command, used);
-CREATE INDEX IF NOT EXISTS build_records_by_lineage ON build_records(lineage, used);
+CREATE INDEX IF NOT EXISTS build_records_by_family ON build_records(family, used);
 CREATE TABLE IF NOT EXISTS build_files (
     root TEXT NOT NULL,                 -- the directory of the context
     path BLOB NOT NULL,
@@ -69,15 +69,16 @@ CREATE TABLE IF NOT EXISTS build_selections (
 class CacheRecord:
     """A step that was made: ``layer`` is None when it changed nothing; times in ns, ``seconds`` it took.
 
-    ``command`` and ``lineage`` identify the instruction by its text and by its place, to find what to compare a
-    missing step with.
+    ``family`` is what was built (context, file, name), ``place`` where the instruction stands in it, ``command`` its
+    text: to find what to compare a missing step with.
     """
 
     key: str
     material: Material
     layer: Layer | None
     command: str
-    lineage: str
+    family: str
+    place: str
     seconds: float
     created: int = 0
     used: int = 0
@@ -114,8 +115,8 @@ class CacheStore(Protocol):
         """Note that the steps were used now."""
         ...
 
-    def similar(self, command: str, lineage: str) -> CacheRecord | None:
-        """The step that stood in this place, or had this text, when it was last used."""
+    def similar(self, family: str, place: str, command: str) -> CacheRecord | None:
+        """The step that had this text, or stood in this place, when the family was last built."""
         ...
 
     def files(self, root: str) -> dict[bytes, tuple[FileStamp, str]]:
@@ -178,7 +179,7 @@ class SqliteCache:
 
     # -- records -----------------------------------------------------------------------------------------------------
 
-    _COLUMNS = "key, command, lineage, material, diff_id, blob, seconds, created, used"
+    _COLUMNS = "key, command, family, place, material, diff_id, blob, seconds, created, used"
 
     def get(self, key: str) -> CacheRecord | None:
         """The step of that key."""
@@ -192,7 +193,8 @@ class SqliteCache:
         values = (
             record.key,
             record.command,
-            record.lineage,
+            record.family,
+            record.place,
             zlib.compress(record.material.encode(), 1),
             layer.diff_id if layer else "",
             msgspec.json.encode(layer.blob) if layer else b"",
@@ -201,7 +203,7 @@ class SqliteCache:
             now,
         )
         with self._write() as connection:
-            connection.execute("INSERT OR REPLACE INTO build_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            connection.execute("INSERT OR REPLACE INTO build_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that the steps were used now."""
@@ -209,16 +211,21 @@ class SqliteCache:
         with self._write() as connection:
             connection.executemany("UPDATE build_records SET used = ? WHERE key = ?", [(now, key) for key in keys])
 
-    def similar(self, command: str, lineage: str) -> CacheRecord | None:
-        """The step that stood in this place, or had this text, when it was last used.
+    def similar(self, family: str, place: str, command: str) -> CacheRecord | None:
+        """The step that had this text, or stood in this place, when the family was last built.
 
-        The same text in the same place is preferred, then the same text anywhere (the instruction moved), then
+        The same text in the same place is preferred, then the same text elsewhere (the instruction moved), then
         another instruction in the same place (it was edited).
         """
-        select = f"SELECT {self._COLUMNS} FROM build_records WHERE"  # noqa: S608 - constant
         rows = self._rows(
-            f"{select} command = ? ORDER BY lineage = ? DESC, used DESC LIMIT 1", command, lineage
-        ) or self._rows(f"{select} lineage = ? ORDER BY used DESC LIMIT 1", lineage)
+            f"SELECT {self._COLUMNS} FROM build_records WHERE family = ? AND (command = ? OR place = ?) "  # noqa: S608 - constant
+            "ORDER BY command = ? DESC, place = ? DESC, used DESC LIMIT 1",
+            family,
+            command,
+            place,
+            command,
+            place,
+        )
         return _record(rows[0]) if rows else None
 
     def records(self) -> list[CacheRecord]:
@@ -277,14 +284,16 @@ class SqliteCache:
 
 
 def _record(row: tuple[object, ...]) -> CacheRecord:
-    key, command, lineage, material, diff_id, blob, seconds, created, used = row
+    key, command, family, place, material, diff_id, blob, seconds, created, used = row
     try:
         stuff = Material.decode(zlib.decompress(_bytes(material)))
     except (zlib.error, msgspec.DecodeError) as error:
         raise Corrupt(f"the build cache's record {key} is damaged: {error}") from error
     assert isinstance(seconds, float)
     layer = Layer(_descriptor(blob), Digest(str(diff_id))) if diff_id else None
-    return CacheRecord(str(key), stuff, layer, str(command), str(lineage), seconds, _int(created), _int(used))
+    return CacheRecord(
+        str(key), stuff, layer, str(command), str(family), str(place), seconds, _int(created), _int(used)
+    )
 
 
 def _descriptor(value: object) -> Descriptor:

@@ -1,7 +1,7 @@
 """The build graph: what has to be made, from what, and nothing about how. Pure values.
 
 A *vertex* is one operation on the results of its inputs; its id is the digest of its definition, so that two stages
-which begin with the same steps share them. A vertex without side condition gives one :class:`~.interfaces.Stack`.
+which begin with the same steps share them. What a vertex makes is a :class:`~.interfaces.Stack` of layers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Place:
     """Where an operation stands in the Dockerfile, for events and messages; not part of its definition.
 
-    ``index`` counts from 1 over the ``total`` steps of its stage that make something, FROM included.
-    ``position`` is the number of the step in its stage independent of that count, for finding it again.
+    ``index`` counts from 1 over the ``total`` steps of its stage that make something, FROM included; 0 is an image that
+    COPY takes files from, which is no step.
     """
 
     stage: str
@@ -46,8 +46,9 @@ class Source:
 class Run:
     """``RUN``: a command on a snapshot of the first input.
 
-    ``env`` is all the command sees but the proxy settings, which stand in ``proxy`` and are no part of the definition
-    of the step; ``arguments`` names the build arguments among them.
+    ``env`` is all the command sees but the proxy settings, which stand in ``proxy`` and do not enter the cache key;
+    ``arguments`` names the build arguments among them. ``timestamp``, in seconds since the epoch, is the time of what
+    it makes.
     """
 
     argv: tuple[str, ...]
@@ -55,6 +56,7 @@ class Run:
     arguments: tuple[str, ...]
     cwd: str
     user: str
+    timestamp: int = 0
     network: NetworkMode = "default"
     extra_hosts: tuple[tuple[str, str], ...] = ()
     scripts: tuple[ScriptFile, ...] = ()
@@ -83,10 +85,6 @@ class CopyFiles:
         ``user[:group]`` as written, empty for 0:0.
     chmod
         As written, empty to keep the mode.
-    excludes
-        Patterns of ``--exclude``.
-    parents
-        Keep the directories of the source below the destination (``--parents``).
     unpack
         Extract local tar archives (ADD).
     from_image
@@ -95,11 +93,10 @@ class CopyFiles:
 
     sources: tuple[str, ...]
     destination: str
+    timestamp: int = 0
     inline: tuple[InlineFile, ...] = ()
     chown: str = ""
     chmod: str = ""
-    excludes: tuple[str, ...] = ()
-    parents: bool = False
     unpack: bool = False
     from_image: str = ""
 
@@ -110,6 +107,7 @@ class MakeDirectory:
 
     path: str
     user: str = ""
+    timestamp: int = 0
 
 
 Operation: TypeAlias = Source | Run | CopyFiles | MakeDirectory

@@ -130,7 +130,7 @@ def _some(names: list[str]) -> str:
 # -- material of the operations --------------------------------------------------------------------------------------
 
 
-def run_material(operation: Run, *, parent: Digest | None, platform: str, timestamp: int) -> Material:
+def run_material(operation: Run, *, parent: Digest | None, platform: str) -> Material:
     """What a RUN depends on: the file system below, the command, its environment; proxies are left out."""
     arguments = {name: value for name, value in operation.env if name in operation.arguments}
     return Material(
@@ -143,7 +143,7 @@ def run_material(operation: Run, *, parent: Digest | None, platform: str, timest
             "network": operation.network,
             "hosts": msgspec.json.encode(operation.extra_hosts).decode(),
             "platform": platform,
-            "timestamp": str(timestamp),
+            "timestamp": str(operation.timestamp),
         },
         arguments=arguments,
         variables={name: value for name, value in operation.env if name not in arguments},
@@ -151,7 +151,7 @@ def run_material(operation: Run, *, parent: Digest | None, platform: str, timest
     )
 
 
-def copy_material(operation: CopyFiles, *, parent: Digest | None, files: Mapping[str, str], timestamp: int) -> Material:
+def copy_material(operation: CopyFiles, *, parent: Digest | None, files: Mapping[str, str]) -> Material:
     """What a COPY or ADD depends on: the file system below, the chosen files by content, where and how they go."""
     return Material(
         "copy",
@@ -161,8 +161,7 @@ def copy_material(operation: CopyFiles, *, parent: Digest | None, files: Mapping
             "owner": operation.chown,
             "mode": operation.chmod,
             "extraction": str(operation.unpack),
-            "parents": str(operation.parents),
-            "timestamp": str(timestamp),
+            "timestamp": str(operation.timestamp),
         },
         arguments={},
         variables={},
@@ -170,7 +169,7 @@ def copy_material(operation: CopyFiles, *, parent: Digest | None, files: Mapping
     )
 
 
-def directory_material(operation: MakeDirectory, *, parent: Digest | None, timestamp: int) -> Material:
+def directory_material(operation: MakeDirectory, *, parent: Digest | None) -> Material:
     """What a WORKDIR depends on."""
     return Material(
         "directory",
@@ -178,7 +177,7 @@ def directory_material(operation: MakeDirectory, *, parent: Digest | None, times
             "parent": parent or "",
             "directory": operation.path,
             "user": operation.user,
-            "timestamp": str(timestamp),
+            "timestamp": str(operation.timestamp),
         },
         arguments={},
         variables={},

@@ -24,6 +24,8 @@ class BuildOptions:
     ----------
     dockerfile
         The text of the Dockerfile: of a file or of a notebook cell.
+    tags
+        The names the image will get: the caller's business, here they tell builds apart.
     name
         What messages call it; ``<name>.dockerignore`` in the context is preferred to ``.dockerignore``.
     context
@@ -41,6 +43,7 @@ class BuildOptions:
     """
 
     dockerfile: str
+    tags: tuple[str, ...] = ()
     name: str = "Dockerfile"
     context: Path | None = None
     target: str | None = None
