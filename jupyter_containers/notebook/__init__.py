@@ -46,13 +46,11 @@ class _Extension:
     """What was registered with one shell, to take it back."""
 
     def __init__(self, shell: InteractiveShell) -> None:
-        from jupyter_containers.notebook import display  # noqa: PLC0415 - kept out of the package's import
-        from jupyter_containers.notebook.session import Session  # noqa: PLC0415 - the same
+        from jupyter_containers.notebook.session import Session  # noqa: PLC0415 - kept out of the package's import
 
         self._shell = shell
         self._session = Session()
         self._dispatcher: Dispatcher | None = None
-        self._display = display
         self._magic = self._make_magic()
 
     def _make_magic(self) -> Callable[[str, str | None], Any]:
@@ -78,8 +76,10 @@ class _Extension:
 
     def register(self) -> None:
         """Add the magics, the displays, the help and the completion."""
-        self._shell.register_magic_function(self._magic, "line_cell", NAME)
-        self._display.register(self._shell)
+        from jupyter_containers.notebook import display  # noqa: PLC0415 - kept out of the package's import
+
+        self._shell.magics_manager.register_function(self._magic, "line_cell", NAME)
+        display.register(self._shell)
         self._shell.input_transformers_cleanup.append(question_mark_to_help)
         if (completer := self._shell.Completer) is not None:
             self._matcher = make_matcher(self._complete)
@@ -87,9 +87,11 @@ class _Extension:
 
     def remove(self) -> None:
         """Undo :meth:`register` and close the engine."""
+        from jupyter_containers.notebook import display  # noqa: PLC0415 - as above
+
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop(NAME, None)
-        self._display.unregister(self._shell)
+        display.unregister(self._shell)
         self._shell.input_transformers_cleanup.remove(question_mark_to_help)
         if (completer := self._shell.Completer) is not None:
             completer.custom_matchers.remove(self._matcher)

@@ -6,7 +6,6 @@ registering imports the engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from jupyter_containers.engine import HostReport
+    from jupyter_containers.engine import Container, HostReport, Image
     from jupyter_containers.engine.views import EngineInfo, RunResult
 
 _OUTPUT_LIMIT = 64 * 1024
@@ -94,16 +93,57 @@ def info_text(values: EngineInfo) -> str:
     return "\n".join(tables.info(values))
 
 
+def image_html(image: Image) -> str:
+    """An image: what it is, and how it was built where a build made it just now."""
+    return _definitions(
+        f"Image {image.name}",
+        {
+            "Names": ", ".join(markup.code(name) for name in image.names),
+            "Id": markup.code(humane.short_id(image.id)),
+            "Digest": markup.code(image.digest),
+            "Created": image.created.strftime("%Y-%m-%d %H:%M:%S UTC") if image.created else "",
+            "Size": humane.size(image.size),
+            "Platform": escape(image.platform),
+            "Command": markup.code(" ".join(image.command)) if image.command else "",
+            "Labels": ", ".join(markup.code(f"{key}={value}") for key, value in image.labels.items()),
+        },
+    )
+
+
+def image_text(image: Image) -> str:
+    """An image in a terminal."""
+    return f"Image({', '.join(image.names) or '<none>'}: {humane.short_id(image.id)}, {humane.size(image.size)})"
+
+
+def container_html(container: Container) -> str:
+    """A container in the state it has now."""
+    row = container.summary()
+    return _definitions(
+        f"Container {row.name}",
+        {
+            "Id": markup.code(humane.short_id(row.id)),
+            "Image": markup.code(row.image),
+            "Command": markup.code(row.command),
+            "Status": escape(row.status),
+            "Address": markup.code(row.address) if row.address else "",
+            "Ports": escape(row.ports),
+        },
+    )
+
+
+def container_text(container: Container) -> str:
+    """A container in a terminal."""
+    row = container.summary()
+    return f"Container({row.name}: {humane.short_id(row.id)}, {row.image}, {row.status})"
+
+
 _VIEWS = "jupyter_containers.engine.views"
-_HTML: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    (_VIEWS, "RunResult", run_html),
-    (_VIEWS, "EngineInfo", info_html),
-    ("jupyter_containers.linux.probe", "HostReport", report_html),
-)
-_TEXT: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    (_VIEWS, "RunResult", run_text),
-    (_VIEWS, "EngineInfo", info_text),
-    ("jupyter_containers.linux.probe", "HostReport", report_text),
+_TYPES: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
+    (_VIEWS, "RunResult", run_html, run_text),
+    (_VIEWS, "EngineInfo", info_html, info_text),
+    ("jupyter_containers.linux.probe", "HostReport", report_html, report_text),
+    ("jupyter_containers.engine.images", "Image", image_html, image_text),
+    ("jupyter_containers.engine.containers", "Container", container_html, container_text),
 )
 
 
@@ -114,19 +154,22 @@ def _plain(text: Callable[[Any], str]) -> Callable[[Any, _Printer, bool], None]:
     return write
 
 
+def _formatters(shell: InteractiveShell) -> Mapping[str, Any]:
+    found = shell.display_formatter
+    return found.formatters if found is not None else {}
+
+
 def register(shell: InteractiveShell) -> None:
     """Teach a shell's formatters the types of the engine."""
-    formatters = shell.display_formatter.formatters
-    for module, name, html in _HTML:
+    formatters = _formatters(shell)
+    for module, name, html, text in _TYPES:
         formatters["text/html"].for_type_by_name(module, name, html)
-    for module, name, text in _TEXT:
         formatters["text/plain"].for_type_by_name(module, name, _plain(text))
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Make a shell's formatters forget them."""
-    formatters = shell.display_formatter.formatters
-    for module, name, _html in _HTML:
+    formatters = _formatters(shell)
+    for module, name, _html, _text in _TYPES:
         formatters["text/html"].pop(f"{module}.{name}", None)
-    for module, name, _text in _TEXT:
         formatters["text/plain"].pop(f"{module}.{name}", None)

@@ -41,7 +41,7 @@ class Listing(pd.DataFrame):
             return f"{self.noun}: none"
         header, rows, hidden = self._cells()
         shown = pd.DataFrame([row[1:] for row in rows], columns=header[1:], index=pd.Index([row[0] for row in rows]))
-        shown.index.name = header[0] or None
+        shown.index.name = header[0]
         more = f"\n… {hidden} more" if hidden else ""
         return shown.to_string(justify="left") + more
 
@@ -60,7 +60,7 @@ class Listing(pd.DataFrame):
         places = [place for place in range(len(self.columns)) if not _is_blank(self.iloc[:, place])]
         columns = [_shown(str(self.columns[place]), part.iloc[:, place]) for place in places]
         index = [_text(str(self.index.name), value) for value in part.index]
-        header = [str(self.index.name or ""), *(str(self.columns[place]) for place in places)]
+        header = ["" if self.index.name is None else str(self.index.name), *(str(self.columns[place]) for place in places)]
         rows = [[first, *cells] for first, *cells in zip(index, *columns, strict=True)]
         return header, rows, len(self) - len(part)
 

@@ -7,7 +7,6 @@ returns becomes a value of the notebook here.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.commands import help as help_text
@@ -156,7 +155,7 @@ class Dispatcher:
             return
         if not name.isidentifier():
             raise UsageError(f"-o {name}: it is not a name in Python")
-        self._shell.push({name: value})
+        self._shell.user_ns[name] = value
 
 
 def _parse(command: Command, rest: Sequence[str], program: str) -> Arguments:

@@ -166,7 +166,7 @@ def scalar_text(value: object) -> str | None:
 
 
 def variable_lookup(namespace: Mapping[str, Any], environment: Mapping[str, str]) -> Callable[[str], str | None]:
-    """What a bare ``-e NAME`` means: the notebook's variable that is a text or number or path, else the environment's."""
+    """What a bare ``-e NAME`` means: the notebook's text, number or path, else the environment's."""
 
     def lookup(name: str) -> str | None:
         if name in namespace and (text := scalar_text(namespace[name])) is not None:
