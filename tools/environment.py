@@ -55,7 +55,7 @@ def ensure() -> Environment:
     environment = Environment(directory)
     if not _runs(environment.python):
         _create(directory)
-    wanted = _fingerprint(environment.python)
+    wanted = fingerprint(environment.python)
     stamp = directory / _STAMP
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         install(environment.python, ROOT)
@@ -99,7 +99,7 @@ def _place() -> Path:
         if os.access(own, os.W_OK):
             return own
         stamp = own / _STAMP  # somebody else's: good enough when it is complete
-        if _runs(python) and stamp.exists() and stamp.read_text(encoding="utf-8") == _fingerprint(python):
+        if _runs(python) and stamp.exists() and stamp.read_text(encoding="utf-8") == fingerprint(python):
             return own
     elif os.access(ROOT, os.W_OK):
         return own
@@ -129,7 +129,7 @@ def _succeeds(command: list[str], *, user: int | None = None) -> bool:
     return done.returncode == 0
 
 
-def _fingerprint(python: str) -> str:
+def fingerprint(python: str) -> str:
     """What the installation depends on."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)

@@ -74,7 +74,7 @@ def text_of(output: Any) -> str:
 
 def execute(source: Path, directory: Path) -> int:
     """Run it, write ``<name>.ipynb`` and ``<name>.html``; 0 when every cell ran."""
-    notebook: Any = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
+    notebook: Any = nbformat.read(source, as_version=4)
     narrator = Narrator(sum(cell.cell_type == "code" for cell in notebook.cells))
     client = NotebookClient(
         notebook,
@@ -91,7 +91,7 @@ def execute(source: Path, directory: Path) -> int:
         print(_ESCAPES.sub("", str(error)).rstrip(), file=sys.stderr)
         status = 1
     target = directory / source.name
-    nbformat.write(notebook, target)  # type: ignore[no-untyped-call]
+    nbformat.write(notebook, target)
     page = target.with_suffix(".html")
     page.write_text(_html(notebook), encoding="utf-8")
     print(f"\nwritten: {target}\n         {page}")
@@ -101,7 +101,7 @@ def execute(source: Path, directory: Path) -> int:
 def _html(notebook: Any) -> str:
     from nbconvert import HTMLExporter  # noqa: PLC0415 - half a second that the first cell need not wait for
 
-    body, _resources = HTMLExporter(embed_images=True).from_notebook_node(notebook)  # type: ignore[no-untyped-call]
+    body, _resources = HTMLExporter(embed_images=True).from_notebook_node(notebook)
     return str(body)
 
 

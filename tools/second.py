@@ -9,20 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from tools.environment import NOBODY, ROOT, install, pythons, shown
+from tools.environment import NOBODY, ROOT, fingerprint, install, pythons, shown
 from tools.stages import Failed, run_quietly, stage
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tools.environment import Environment
 
 BASE = Path("/var/tmp")
@@ -30,50 +28,43 @@ PREFIX = "jupyter-containers-dev-"
 UNUSED_SECONDS = 14 * 86_400
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """What an ordinary user runs the suites with. As a context it removes the copied sources at its end."""
+    """What an ordinary user runs the suites with: an interpreter, a directory of sources, variables to add."""
 
     python: str
     source: Path
     variables: dict[str, str] = field(default_factory=dict)
-    copied: bool = False
-
-    def __enter__(self) -> Self:
-        """Nothing to do."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Remove the copy."""
-        if self.copied:
-            shutil.rmtree(self.source, ignore_errors=True)
 
 
 def provide(environment: Environment) -> Place:
-    """The environment itself when everybody can use it, else a second one.
+    """The environment itself when everybody can use it, else a second one, made or refreshed.
 
     Raises
     ------
     Failed
         when no interpreter of this machine is open to everybody.
     """
-    source, copied = (ROOT, False) if _readable(ROOT) else (_copy(), True)
-    variables = {"PATH": f"{environment.directory}/bin:{os.environ.get('PATH', os.defpath)}"}
-    if not copied and _works(environment.python, source):
-        return Place(environment.python, source, variables)
+    os.umask(0o022)  # what is made here is for everybody to read
+    readable = _readable(ROOT / "jupyter_containers" / "oci")
+    if readable and _works(environment.python, ROOT):
+        return Place(environment.python, ROOT, _variables(environment.directory))
     directory = _directory()
-    python = str(directory / "bin" / "python")
-    variables = {"PATH": f"{directory}/bin:{os.environ.get('PATH', os.defpath)}"}
-    kernels = environment.directory / "share" / "jupyter"
-    place = Place(python, source, {**variables, "JUPYTER_PATH": str(kernels)}, copied)
+    source = ROOT if readable else _copy(directory / "source")
+    python = str(directory / "venv" / "bin" / "python")
+    stamp = directory / "installed"
+    wanted = fingerprint(environment.python)
+    if not (stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and _works(python, source)):
+        _make(environment, directory / "venv", source)
+        stamp.write_text(wanted, encoding="utf-8")
     if not _works(python, source):
-        _make(environment, directory, source)
-    if not _works(python, source):
-        place.__exit__(None, None, None)
         raise Failed(f"an ordinary user cannot run {python} in {source}")
-    return place
+    kernels = str(environment.directory / "share" / "jupyter")
+    return Place(python, source, {**_variables(directory / "venv"), "JUPYTER_PATH": kernels})
+
+
+def _variables(environment: Path) -> dict[str, str]:
+    return {"PATH": f"{environment}/bin:{os.environ.get('PATH', os.defpath)}"}
 
 
 def _directory() -> Path:
@@ -85,8 +76,8 @@ def _directory() -> Path:
     directory = BASE / (PREFIX + hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:12])
     if directory.exists() and (directory.is_symlink() or directory.stat().st_uid != 0):
         raise Failed(f"{directory} does not belong to root")
-    if directory.exists():
-        os.utime(directory)
+    directory.mkdir(mode=0o755, exist_ok=True)
+    os.utime(directory)
     return directory
 
 
@@ -108,17 +99,17 @@ def _make(environment: Environment, directory: Path, source: Path) -> None:
     install(python, source)
 
 
-def _copy() -> Path:
-    """The files that git tracks or would track, in a directory that everybody can read."""
+def _copy(target: Path) -> Path:
+    """The files that git tracks or would track, afresh in a directory that everybody can read."""
     listed = run_quietly(
         ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"], what="git ls-files"
     ).split("\0")
-    target = Path(tempfile.mkdtemp(prefix="jcsrc", dir=BASE))
-    target.chmod(0o755)
+    shutil.rmtree(target, ignore_errors=True)
     for name in filter(None, listed):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            shutil.copyfile(ROOT / name, target / name)
+            (target / name).chmod(0o755 if (ROOT / name).stat().st_mode & stat.S_IXUSR else 0o644)
     return target
 
 

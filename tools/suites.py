@@ -96,26 +96,25 @@ def _as_users(report: Report, reports: Path, environment: Environment) -> Iterab
         place = second.provide(environment)
     except Failed as error:
         return [f"the suites as an ordinary user: {error}"]
-    with place:
-        kinds: dict[unprivileged.Kind, tuple[str, tuple[str, ...]]] = {
-            "single": ("as an ordinary user without subordinate ids", USER_SUITES),
-            "subids": ("as an ordinary user with subordinate ids", RUNTIME_SUITES),
-        }
-        for kind, (who, suites) in kinds.items():
-            paths = [suite for suite in suites if (ROOT / suite).exists()]
-            title = f"{', '.join(Path(path).name for path in paths)} {who}"
-            xml = reports / f"{kind}.xml"
-            if not paths:
-                continue
-            _title(title)
-            command = [place.python, *_pytest(xml), "-p", "no:cacheprovider", "-m", "not root", *paths]
-            try:
-                status, left = unprivileged.run(kind, command, cwd=place.source, extra=place.variables)
-            except OSError as error:
-                report.problems.append(f"{title}: {error}")
-                continue
-            read(report, xml, title, status)
-            report.problems += [f"left behind by {who[3:]}: {line}" for line in left]
+    kinds: dict[unprivileged.Kind, tuple[str, tuple[str, ...]]] = {
+        "single": ("as an ordinary user without subordinate ids", USER_SUITES),
+        "subids": ("as an ordinary user with subordinate ids", RUNTIME_SUITES),
+    }
+    for kind, (who, suites) in kinds.items():
+        paths = [suite for suite in suites if (ROOT / suite).exists()]
+        title = f"{', '.join(Path(path).name for path in paths)} {who}"
+        xml = reports / f"{kind}.xml"
+        if not paths:
+            continue
+        _title(title)
+        command = [place.python, *_pytest(xml), "-p", "no:cacheprovider", "-m", "not root", *paths]
+        try:
+            status, left = unprivileged.run(kind, command, cwd=place.source, extra=place.variables)
+        except OSError as error:
+            report.problems.append(f"{title}: {error}")
+            continue
+        read(report, xml, title, status)
+        report.problems += [f"left behind by {who[3:]}: {line}" for line in left]
     return []
 
 
