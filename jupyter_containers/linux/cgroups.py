@@ -288,13 +288,18 @@ class CgroupHost:
             reasons[""] = "no cgroup hierarchy is mounted"
         return cls(version, bases, unified, unified_controllers, reasons)
 
-    def can(self, controller: str) -> bool:
+    @property
+    def writable(self) -> bool:
+        """Whether containers get a cgroup at all."""
+        return bool(self.bases) or self.version in {"v2", "hybrid"}
+
+    def can_limit(self, controller: str) -> bool:
         """Whether limits of a controller can be set: ``memory``, ``cpu``, ``pids``, ``cpuset``, ``devices`` ..."""
         return controller in self.bases or (bool(self.unified) and controller in self.unified_controllers)
 
     def why_not(self, controller: str) -> str:
         """Why a controller cannot be used, one line; empty if it can."""
-        if self.can(controller):
+        if self.can_limit(controller):
             return ""
         if controller in self.reasons:
             return self.reasons[controller]
@@ -330,7 +335,7 @@ class CgroupHost:
         if given.get("unified") and not self.unified:
             raise self._unsupported("unified", "files of cgroup v2 were named, and there is no cgroup v2 to write to")
         for controller, _file, _text in asked_v1:
-            if not self.can(controller):
+            if not self.can_limit(controller):
                 raise self._unsupported(controller)
         if self.unified and "memory" not in self.bases and (refused := cgroup_limits.refused_by_v2(given)):
             raise self._unsupported("memory", refused)
