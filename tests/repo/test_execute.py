@@ -16,8 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def notebook(path: Path, *cells: tuple[str, str]) -> Path:
-    make = {"md": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
-    document = nbformat.v4.new_notebook(cells=[make[kind](source) for kind, source in cells])
+    document = nbformat.v4.new_notebook()
+    for kind, text in cells:
+        cell = nbformat.v4.new_markdown_cell(text) if kind == "md" else nbformat.v4.new_code_cell(text)
+        document.cells.append(cell)
     nbformat.write(document, path)
     return path
 
