@@ -173,9 +173,12 @@ def _regex(pattern: str) -> str:
         char = pattern[at]
         at += 1
         if pattern.startswith("**", at - 1):
-            # ``**/`` is any number of directories, ``**`` at the end everything.
+            # ``**/`` is any number of directories, ``**`` at the end everything. Repetition adds nothing but time,
+            # which would grow with the power of the number of them.
             at += 1
             at += pattern.startswith("/", at)
+            while pattern.startswith("**/", at):
+                at += 3
             out.append("(?:.*/)?" if at < len(pattern) else ".*")
         elif char == "*":
             out.append("[^/]*")

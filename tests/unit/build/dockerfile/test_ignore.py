@@ -163,6 +163,13 @@ PATTERNS = st.builds(
 )
 
 
+@pytest.mark.timeout(10)
+def test_repeated_wildcards_take_no_time() -> None:
+    assert not excluded("**/" * 30 + "x", "a/" * 30 + "y")
+    assert excluded("**/" * 30 + "x", "a/" * 30 + "x")
+    assert excluded("a/" + "**/" * 5 + "**", "a/b")
+
+
 @given(st.lists(PATTERNS, max_size=6), PATHS)
 def test_a_walk_finds_all_that_is_included(patterns: list[str], path: str) -> None:
     matcher = IgnoreMatcher.parse("\n".join(patterns))
