@@ -1,0 +1,241 @@
+"""Mounts: mount(2), the newer descriptor-based calls, and the meaning of mount options.
+
+Options are those of fstab and of the OCI runtime specification (config.md, "Linux mount options").
+"""
+
+from __future__ import annotations
+
+import os
+
+from jupyter_containers.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
+MS_MANDLOCK = 64
+MS_DIRSYNC = 128
+MS_NOSYMFOLLOW = 256
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_SILENT = 32768
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
+
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY = 0x01
+MOUNT_ATTR_NOSUID = 0x02
+MOUNT_ATTR_NODEV = 0x04
+MOUNT_ATTR_NOEXEC = 0x08
+MOUNT_ATTR__ATIME = 0x70
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
+
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_MOVE_MOUNT_T_SYMLINKS = 0x10
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+
+#: mount(2) reads one page of options and ignores the rest without a word.
+PAGE = 4096
+
+# option -> (flags to set, flags to clear)
+_FLAGS = {
+    "defaults": (0, 0),
+    "ro": (MS_RDONLY, 0),
+    "rw": (0, MS_RDONLY),
+    "nosuid": (MS_NOSUID, 0),
+    "suid": (0, MS_NOSUID),
+    "nodev": (MS_NODEV, 0),
+    "dev": (0, MS_NODEV),
+    "noexec": (MS_NOEXEC, 0),
+    "exec": (0, MS_NOEXEC),
+    "sync": (MS_SYNCHRONOUS, 0),
+    "async": (0, MS_SYNCHRONOUS),
+    "dirsync": (MS_DIRSYNC, 0),
+    "remount": (MS_REMOUNT, 0),
+    "mand": (MS_MANDLOCK, 0),
+    "nomand": (0, MS_MANDLOCK),
+    "noatime": (MS_NOATIME, MS_RELATIME | MS_STRICTATIME),
+    "atime": (0, MS_NOATIME),
+    "nodiratime": (MS_NODIRATIME, 0),
+    "diratime": (0, MS_NODIRATIME),
+    "relatime": (MS_RELATIME, MS_NOATIME | MS_STRICTATIME),
+    "norelatime": (0, MS_RELATIME),
+    "strictatime": (MS_STRICTATIME, MS_NOATIME | MS_RELATIME),
+    "nostrictatime": (0, MS_STRICTATIME),
+    "nosymfollow": (MS_NOSYMFOLLOW, 0),
+    "symfollow": (0, MS_NOSYMFOLLOW),
+    "silent": (MS_SILENT, 0),
+    "loud": (0, MS_SILENT),
+    "bind": (MS_BIND, 0),
+    "rbind": (MS_BIND | MS_REC, 0),
+}
+
+_PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "slave": MS_SLAVE,
+    "rslave": MS_SLAVE | MS_REC,
+    "shared": MS_SHARED,
+    "rshared": MS_SHARED | MS_REC,
+    "unbindable": MS_UNBINDABLE,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+}
+
+_ATTRIBUTES = {
+    MS_RDONLY: MOUNT_ATTR_RDONLY,
+    MS_NOSUID: MOUNT_ATTR_NOSUID,
+    MS_NODEV: MOUNT_ATTR_NODEV,
+    MS_NOEXEC: MOUNT_ATTR_NOEXEC,
+    MS_NODIRATIME: MOUNT_ATTR_NODIRATIME,
+    MS_NOSYMFOLLOW: MOUNT_ATTR_NOSYMFOLLOW,
+}
+_ATIMES = {MS_NOATIME: MOUNT_ATTR_NOATIME, MS_STRICTATIME: MOUNT_ATTR_STRICTATIME, MS_RELATIME: 0}
+# rro and its like: the attribute for a mount and all below it
+_RECURSIVE = {"rro": MS_RDONLY, "rnosuid": MS_NOSUID, "rnodev": MS_NODEV, "rnoexec": MS_NOEXEC, "rnoatime": MS_NOATIME}
+
+
+class Options:
+    """Mount options sorted by what the kernel does with them.
+
+    Attributes
+    ----------
+    flags
+        ``MS_*`` bits of the mount itself.
+    cleared
+        ``MS_*`` bits the options take away (``rw``, ``suid``).
+    recursive
+        ``MS_*`` bits for the mount and all mounts below (``rro``).
+    propagation
+        ``MS_PRIVATE`` and its like to apply afterwards, in order.
+    data
+        What is left for the file system, in order.
+    """
+
+    __slots__ = ("cleared", "data", "flags", "propagation", "recursive")
+
+    def __init__(self, options: list[str]) -> None:
+        self.flags = self.cleared = self.recursive = 0
+        self.propagation: list[int] = []
+        self.data: list[str] = []
+        for option in options:
+            if option in _FLAGS:
+                on, off = _FLAGS[option]
+                self.flags = (self.flags | on) & ~off
+                self.cleared = (self.cleared | off) & ~on
+            elif option in _PROPAGATION:
+                self.propagation.append(_PROPAGATION[option])
+            elif option in _RECURSIVE:
+                self.recursive |= _RECURSIVE[option]
+            else:
+                self.data.append(option)
+
+
+def attributes(flags: int) -> tuple[int, int]:
+    """``MS_*`` bits as mount_setattr(2) takes them: what to set and what to clear."""
+    set_bits = 0
+    for flag, attribute in _ATTRIBUTES.items():
+        if flags & flag:
+            set_bits |= attribute
+    clear_bits = 0
+    for flag, attribute in _ATIMES.items():
+        if flags & flag:
+            set_bits |= attribute
+            clear_bits = MOUNT_ATTR__ATIME
+    return set_bits, clear_bits
+
+
+def mount(source: bytes | None, target: bytes, kind: bytes | None, flags: int = 0, data: bytes | None = None) -> None:
+    """mount(2); E2BIG for options longer than the page the kernel would silently cut them to."""
+    if data is not None and len(data) >= PAGE:
+        raise OSError(7, "mount options longer than a page")
+    call("mount", source, target, kind, flags, data)
+
+
+def umount(target: bytes, flags: int = 0) -> None:
+    """umount2(2)."""
+    call("umount2", target, flags)
+
+
+def pivot_root(new_root: bytes, put_old: bytes) -> None:
+    """pivot_root(2)."""
+    call("pivot_root", new_root, put_old)
+
+
+def set_attributes(
+    descriptor: int, set_bits: int = 0, clear_bits: int = 0, *, propagation: int = 0, recursive: bool = False
+) -> None:
+    """Change the attributes of the mount a descriptor stands for, mount_setattr(2), Linux 5.12.
+
+    Parameters
+    ----------
+    descriptor
+        Of a mount's root.
+    set_bits, clear_bits
+        ``MOUNT_ATTR_*``.
+    propagation
+        One of MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE, or 0 for no change.
+    recursive
+        Do the same to all mounts below.
+    """
+    attribute = b"".join(value.to_bytes(8, "little") for value in (set_bits, clear_bits, propagation, 0))
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    call("mount_setattr", descriptor, b"", flags, attribute, len(attribute))
+
+
+def open_tree(directory: int, path: bytes, *, recursive: bool = False) -> int:
+    """A detached copy of a mount, as ``mount --bind`` makes; follows a symbolic link at the end of the path."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return call("open_tree", directory, path, flags | (0 if path else AT_EMPTY_PATH))
+
+
+def attach(tree: int, target: int) -> None:
+    """Put a detached mount on the file or directory ``target`` (a descriptor), move_mount(2)."""
+    call("move_mount", tree, b"", target, b"", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+
+
+def make(kind: bytes, source: bytes, options: list[str], attribute_bits: int = 0) -> int:
+    """A detached mount of a new file system, however long its options are (fsopen, fsconfig, fsmount).
+
+    ``lowerdir=a:b:c`` is given to overlay directory by directory as ``lowerdir+`` (Linux 6.7).
+    """
+    context = call("fsopen", kind, _FSOPEN_CLOEXEC)
+    try:
+        call("fsconfig", context, _FSCONFIG_SET_STRING, b"source", source, 0)
+        for option in options:
+            key, sep, value = os.fsencode(option).partition(b"=")
+            if kind == b"overlay" and key == b"lowerdir":
+                for directory in value.split(b":"):
+                    call("fsconfig", context, _FSCONFIG_SET_STRING, b"lowerdir+", directory, 0)
+            elif sep:
+                call("fsconfig", context, _FSCONFIG_SET_STRING, key, value, 0)
+            else:
+                call("fsconfig", context, _FSCONFIG_SET_FLAG, key, None, 0)
+        call("fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return call("fsmount", context, _FSMOUNT_CLOEXEC, attribute_bits)
+    finally:
+        os.close(context)
+
+
+def attach_at(tree: int, target: bytes) -> None:
+    """Put a detached mount on a path; symbolic links are followed, as in /proc/self/fd."""
+    call("move_mount", tree, b"", AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_SYMLINKS)

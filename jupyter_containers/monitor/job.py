@@ -1,0 +1,244 @@
+"""One process the monitor started: the container's own, or that of an exec.
+
+A job is starting until its program runs (the synchronization socket is closed by execve), then running, then ended. It
+has the standard descriptors, relayed or passed on as they are, and the connections that want to know of its end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_SEQPACKET, socketpair
+from time import time_ns
+
+from jupyter_containers.linux import namespaces, syscalls
+from jupyter_containers.monitor.loop import READ
+from jupyter_containers.monitor.relay import Input, Output
+from jupyter_containers.runtime.wire import receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import resource
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from jupyter_containers.monitor.control import Connection
+    from jupyter_containers.monitor.log import Log
+    from jupyter_containers.monitor.loop import Loop
+
+_TIOCSWINSZ = 0x5414
+_SIGNALLED = 128
+_NANO = 1_000_000_000
+_KIBI = 1024
+
+
+class Job:
+    """A process, its streams, and who watches it.
+
+    Parameters
+    ----------
+    loop
+        The monitor's.
+    log
+        Where output is kept as well, or None.
+    spill
+        A directory for output a client does not take.
+    ended
+        Called once, when the process was reaped.
+    """
+
+    def __init__(self, loop: Loop, log: Log | None, spill: str, ended: Callable[[Job], None]) -> None:
+        self._loop = loop
+        self._log = log
+        self._spill = spill
+        self._ended = ended
+        self.pid = 0
+        self.pidfd = -1
+        self.start_time = 0
+        self.started_at = 0
+        self.running = False
+        self.failure: dict[str, Any] | None = None
+        self.stubs: list[str] = []
+        self.status: dict[str, Any] | None = None
+        self.watchers: list[Connection] = []
+        self.outputs: dict[str, Output] = {}
+        self.input: Input | None = None
+        self._master = -1
+        self._mounted = False
+        self._terminal_clients: list[int] = []
+        self._stdin_once = True
+        self.on_running: Callable[[], None] = lambda: None
+        near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        self.sync: socket = near
+        self.far_sync: socket = far
+
+    # -- standard descriptors ------------------------------------------------------------------------------------
+
+    def connect(self, request: dict[str, Any], clients: list[int], *, terminal: bool) -> list[int]:
+        """Set up the streams; returns the three descriptors for the process, which the caller closes after the clone.
+
+        ``clients`` are descriptors of a client for input, output and errors, -1 where it has none; they are taken over.
+        """
+        self._stdin_once = bool(request.get("stdin_once", True))
+        if terminal:
+            self._terminal_clients = clients
+            return [_null() for _ in clients]
+        if request.get("direct"):
+            return [descriptor if descriptor >= 0 else _null() for descriptor in clients]
+        child = [self._connect_input(clients[0], bool(request.get("open_stdin")))]
+        for name, client in zip(("stdout", "stderr"), clients[1:], strict=True):
+            reading, writing = os.pipe()
+            output = self.outputs[name] = Output(self._loop, reading, name, self._log, self._spill)
+            if client >= 0:
+                output.add(client)
+            child.append(writing)
+        return child
+
+    def _connect_input(self, client: int, keep_open: bool) -> int:
+        if client < 0 and not keep_open:
+            return _null()
+        reading, writing = os.pipe()
+        self.input = Input(self._loop, writing, once=self._stdin_once, terminal=False)
+        if client >= 0:
+            self.input.add(client)
+        return reading
+
+    def _connect_terminal(self, master: int) -> None:
+        self._master = master
+        stdin, stdout, stderr = self._terminal_clients
+        self._terminal_clients = []
+        output = self.outputs["stdout"] = Output(self._loop, master, "stdout", self._log, self._spill)
+        self.input = Input(self._loop, master, once=self._stdin_once, terminal=True)
+        if stdout >= 0:
+            output.add(stdout)
+        if stdin >= 0:
+            self.input.add(stdin)
+        if stderr >= 0:  # a terminal has one output
+            os.close(stderr)
+
+    # -- start ---------------------------------------------------------------------------------------------------
+
+    def began(self, pid: int, pidfd: int) -> None:
+        """The process exists: note who it is and wait for what it says."""
+        self.far_sync.close()
+        self.pid, self.pidfd = pid, pidfd
+        self.start_time = namespaces.start_time(pid)
+        self.started_at = time_ns()
+        self._loop.watch(self.sync.fileno(), READ, self._hear)
+        self._loop.watch(pidfd, READ, self._reap)
+
+    def go(self) -> None:
+        """Let it do its steps. A process that died meanwhile shows at its pidfd."""
+        try:
+            send(self.sync, {"kind": "go"})
+        except BrokenPipeError:
+            return
+
+    def _hear(self, flags: int = 0) -> bool:
+        """One message of the starting process; returns whether there can be more."""
+        try:
+            message, descriptors = receive(self.sync, flags)
+        except BlockingIOError:
+            return False
+        if message is None:
+            self._loop.forget(self.sync.fileno())
+            self.sync.close()
+            if self._mounted and self.failure is None:
+                self.running = True
+                self.on_running()
+            return False
+        if message["kind"] == "failed":
+            self.failure = message
+        else:
+            self._mounted = True
+            self.stubs = message["stubs"]
+            if descriptors:
+                self._connect_terminal(descriptors.pop())
+        return True
+
+    # -- while it runs -------------------------------------------------------------------------------------------
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing happens when the process has ended."""
+        if self.status is not None or self.pidfd < 0:
+            return
+        try:
+            syscalls.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return  # ended, and about to be reaped
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal, in characters."""
+        if self._master >= 0 and not self.outputs["stdout"].ended:
+            size = rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4)
+            fcntl.ioctl(self._master, _TIOCSWINSZ, size)
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while not self.sync_closed and self._hear(MSG_DONTWAIT):
+            pass
+        _pid, status, usage = os.wait4(self.pid, 0)
+        self._loop.forget(self.pidfd)
+        code, signal = _decode(status)
+        if not self._mounted and self.failure is None:
+            how = f"was killed by signal {signal}" if signal else f"ended with exit status {code}"
+            self.failure = {"what": "failed", "step": "start", "errno": 0, "detail": f"its init process {how}"}
+        self._end(code, signal, usage)
+
+    def abort(self, failure: dict[str, Any]) -> None:
+        """Give up a start: kill the process, or if there is none yet, end at once."""
+        self.failure = failure
+        if self.pid:
+            self.signal(9)
+            return
+        self.far_sync.close()
+        self.sync.close()
+        self._end(0, 0, None)
+
+    def _end(self, code: int, signal: int, usage: resource.struct_rusage | None) -> None:
+        self.status = {
+            "code": code,
+            "signal": signal,
+            "oom_killed": False,
+            "cause": "",
+            "started_at": self.started_at,
+            "finished_at": time_ns(),
+            "usage": {
+                "cpu_user_ns": int(usage.ru_utime * _NANO),
+                "cpu_system_ns": int(usage.ru_stime * _NANO),
+                "memory_peak": usage.ru_maxrss * _KIBI,
+            }
+            if usage
+            else {},
+        }
+        if self.input is not None:
+            self.input.abandon()
+        for output in self.outputs.values():
+            output.drain()
+        for descriptor in self._terminal_clients:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._terminal_clients = []
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self._ended(self)
+
+    @property
+    def sync_closed(self) -> bool:
+        """Whether the starting process has said all it will say."""
+        return self.sync.fileno() < 0
+
+
+def _decode(status: int) -> tuple[int, int]:
+    """A wait status as exit status and signal, wait(2)."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return _SIGNALLED + number, number
+    return os.WEXITSTATUS(status), 0
+
+
+def _null() -> int:
+    return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)

@@ -1,0 +1,123 @@
+"""A container's log: one JSON object a line, as Docker's json-file driver writes it.
+
+``{"log": "text\\n", "stream": "stdout", "time": "2026-01-02T03:04:05.678901234Z"}``. A line of output is one entry; one
+longer than 16 KiB is split into several, of which only the last ends in a newline. Output after the last newline is
+written when the stream ends.
+"""
+
+from __future__ import annotations
+
+import os
+from _json import encode_basestring
+from time import gmtime, strftime, time_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LONGEST = 16384
+_SECOND = 1_000_000_000
+_CONTINUATION = 0x80
+
+
+def cut(data: bytes, longest: int = LONGEST) -> int:
+    """Where to split a text that is too long: at ``longest`` bytes, or just before a UTF-8 character across that."""
+    at = longest
+    while at > longest - 3 and data[at] & 0xC0 == _CONTINUATION:
+        at -= 1
+    return at
+
+
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Whole entries, and the rest that may become one."""
+    entries = []
+    *lines, rest = data.split(b"\n")
+    for line in lines:
+        line += b"\n"  # noqa: PLW2901 - what split took away
+        while len(line) > LONGEST:
+            at = cut(line)
+            entries.append(line[:at])
+            line = line[at:]  # noqa: PLW2901 - the remainder is the line now
+        entries.append(line)
+    while len(rest) > LONGEST:
+        at = cut(rest)
+        entries.append(rest[:at])
+        rest = rest[at:]
+    return entries, rest
+
+
+class Log:
+    """Writes entries to a file, and starts a new one when it grows too long.
+
+    Attributes
+    ----------
+    problem
+        Why entries could not be written, empty if all were. The container goes on without.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._path: str = options["path"]
+        self._most: int = options.get("max_size") or 0
+        self._files: int = max(1, options.get("max_file") or 1)
+        self._rest: dict[str, bytes] = {}
+        self._second = -1
+        self._stamp = ""
+        self.problem = ""
+        self._file = self._open()
+        self._size = os.fstat(self._file).st_size
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(self._path, flags, 0o640)
+
+    def _time(self) -> str:
+        second, fraction = divmod(time_ns(), _SECOND)
+        if second != self._second:
+            self._second = second
+            self._stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        return f"{self._stamp}.{fraction:09d}Z"
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Add output; what is no whole line yet waits for its end."""
+        entries, self._rest[stream] = split(self._rest.get(stream, b"") + data)
+        self._append(stream, entries)
+
+    def end(self, stream: str) -> None:
+        """The stream has ended: write what has no newline."""
+        rest = self._rest.pop(stream, b"")
+        if rest:
+            self._append(stream, [rest])
+
+    def _append(self, stream: str, entries: list[bytes]) -> None:
+        if not entries:
+            return
+        tail = f',"stream":"{stream}","time":"{self._time()}"}}\n'
+        data = "".join(
+            f'{{"log":{encode_basestring(entry.decode("utf-8", "replace"))}{tail}' for entry in entries
+        ).encode()
+        try:
+            if self._most and self._size and self._size + len(data) > self._most:
+                self._rotate()
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
+            self._size += len(data)
+        except OSError as error:  # a full disk must not end the container
+            self.problem = f"log: {error.strerror}"
+
+    def _rotate(self) -> None:
+        for number in range(self._files - 1, 0, -1):
+            older = f"{self._path}.{number - 1}" if number > 1 else self._path
+            if os.path.exists(older):
+                os.rename(older, f"{self._path}.{number}")
+        if self._files == 1:
+            os.unlink(self._path)
+        os.close(self._file)
+        self._file = self._open()
+        self._size = 0
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        for stream in list(self._rest):
+            self.end(stream)
+        os.close(self._file)

@@ -1,0 +1,227 @@
+"""The last part of a start, the same for a container's init and for an exec: from inside the file tree to execve."""
+
+from __future__ import annotations
+
+import _signal
+import fcntl
+import os
+import resource
+import stat
+from _socket import MSG_DONTWAIT
+
+from jupyter_containers.linux import syscalls
+from jupyter_containers.runtime import credentials, plan, program
+from jupyter_containers.runtime.identity import Identity, UnknownUser, resolve
+from jupyter_containers.runtime.rootfs import MountError
+from jupyter_containers.runtime.wire import receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from jupyter_containers.oci.runtime_spec import Process
+
+SIGKILL = 9
+_DEFAULT_UMASK = 0o022
+_LARGEST_FILE = 4 << 20
+_TIOCSCTTY = 0x540E
+_TIOCSWINSZ = 0x5414
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTPEER = 0x5441
+_SIGNALS = 65
+
+RLIMITS = {name: value for name, value in vars(resource).items() if name.startswith("RLIMIT_")} | {
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+}
+
+
+class Orphaned(Exception):
+    """The monitor is gone; nobody is to be told."""
+
+
+class Start:
+    """A start in progress: which step it is in, and what the steps share.
+
+    Attributes
+    ----------
+    step
+        Name of the step being done: what a failure names.
+    stdio
+        Descriptors for standard input, output and error; replaced by a terminal's where one is asked for.
+    master
+        The terminal's controlling side, to be handed to the monitor, or -1.
+    """
+
+    def __init__(self, request: dict[str, Any], process: Process, stdio: list[int], sync: socket) -> None:
+        self.step = "start"
+        self.request = request
+        self.process = process
+        self.stdio = stdio
+        self.sync = sync
+        self.master = -1
+        self.identity = Identity(0, 0, [], "/")
+        self.stubs: list[str] = []
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def bind_to_parent(self) -> None:
+        """Die with the monitor; be a session of its own; wait until the monitor has done its part."""
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
+        os.setsid()
+        os.umask(_DEFAULT_UMASK)
+        message, _ = receive(self.sync)
+        if message is None:
+            raise Orphaned
+
+    def limits(self) -> None:
+        """Resource limits, and how soon the kernel takes this process when memory runs out."""
+        for number, soft, hard in plan.rlimits({"process": self.process}, RLIMITS):
+            try:
+                resource.setrlimit(number, (soft, hard))
+            except (ValueError, PermissionError):
+                name = next(name for name, value in RLIMITS.items() if value == number)
+                have = resource.getrlimit(number)[1]
+                raise MountError(f"{name}={soft}:{hard} is above the hard limit {have} of this user", 1) from None
+
+    def lookup_user(self) -> None:
+        """Who to be: names from the container's own files."""
+        user = self.request.get("user")
+        groups = self.request.get("groups") or []
+        spec_user = self.process.get("user", {})
+        if user is None:
+            user = (
+                f"{spec_user.get('uid', 0)}:{spec_user['gid']}" if "gid" in spec_user else str(spec_user.get("uid", 0))
+            )
+        self.identity = resolve(user, groups, _text("/etc/passwd"), _text("/etc/group"))
+        self.identity.groups += [gid for gid in spec_user.get("additionalGids", []) if gid not in self.identity.groups]
+
+    def working_directory(self) -> None:
+        """Make the working directory if it is missing; entered once the user is the right one."""
+        os.makedirs(self.process.get("cwd") or "/", exist_ok=True)
+
+    def open_terminal(self, opener: Callable[[str, int], int]) -> int:
+        """Take a terminal from the container's devpts; its user's side becomes standard input, output and error.
+
+        Returns the descriptor of that side.
+        """
+        master = opener("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(master, _TIOCSPTLCK, bytes(4))
+        slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        size = self.process.get("consoleSize")
+        if size and size["height"] and size["width"]:
+            rows, columns = size["height"], size["width"]
+            fcntl.ioctl(master, _TIOCSWINSZ, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
+        self.master = master
+        self.stdio = [slave, slave, slave]
+        return slave
+
+    def connect_stdio(self) -> None:
+        """Put the standard descriptors in place; pipes and terminals made for the container belong to its user."""
+        if self.master >= 0:
+            fcntl.ioctl(self.stdio[0], _TIOCSCTTY, 0)
+        if not self.request.get("direct"):
+            for descriptor in set(self.stdio):
+                self._give(descriptor)
+        for number, descriptor in enumerate(self.stdio):
+            os.dup2(descriptor, number)
+
+    def _give(self, descriptor: int) -> None:
+        info = os.fstat(descriptor)
+        made_for_it = stat.S_ISFIFO(info.st_mode) or (self.master >= 0 and stat.S_ISCHR(info.st_mode))
+        if made_for_it and info.st_uid != self.identity.uid:
+            os.fchown(descriptor, self.identity.uid, -1)
+
+    def become(self) -> None:
+        """Change the user; die with the monitor still."""
+        credentials.become(self.process, self.identity, setgroups=self.setgroups)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
+        os.chdir(self.process.get("cwd") or "/")
+        os.umask(self.process.get("user", {}).get("umask", _DEFAULT_UMASK))
+
+    def announce(self) -> None:
+        """Tell the monitor that all is done but the program itself, and see that it lives."""
+        send(self.sync, {"kind": "mounted", "stubs": self.stubs}, [self.master] if self.master >= 0 else [])
+        if self.master >= 0:
+            os.close(self.master)
+        try:
+            message, _ = receive(self.sync, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        if message is None:
+            raise Orphaned
+
+    def restrict(self) -> None:
+        """Signals as a new program expects them, no descriptor left open, filter and capabilities."""
+        reset_signals()
+        syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+        credentials.restrict(self.process, self.identity, self.request.get("seccomp") or b"")
+
+    def execute(self) -> None:
+        """Become the program."""
+        env = list(self.process.get("env", []))
+        if not any(entry.startswith("HOME=") for entry in env):
+            env.append(f"HOME={self.identity.home}")
+        program.execute(self.process["args"], env)
+
+    #: read before the root changes: /proc may not be there in the container
+    setgroups = True
+
+    # -- running them --------------------------------------------------------------------------------------------
+
+    def run(self, steps: list[Callable[[], None]]) -> NoReturn:
+        """Do the steps in order; the last one never returns. A failure is sent to the monitor."""
+        try:
+            for step in steps:
+                self.step = step.__name__.strip("_").replace("_", " ")
+                step()
+        except Orphaned:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the boundary of this process: nothing may get past it
+            self._report(error)
+        os._exit(127)
+
+    def _report(self, error: BaseException) -> None:
+        message = {"kind": "failed", "what": "failed", "step": self.step, "errno": getattr(error, "errno", 0) or 0}
+        if isinstance(error, program.ProgramError):
+            message["what"] = "command-not-executable" if error.found else "command-not-found"
+            message["detail"] = error.detail
+        elif isinstance(error, OSError):
+            name = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+            message["detail"] = f"{error.strerror}{name}"
+        elif isinstance(error, (MountError, UnknownUser, plan.SpecError, credentials.CredentialError)):
+            message["detail"] = str(error)
+        else:
+            message["detail"] = f"{type(error).__name__}: {error}"
+        try:
+            send(self.sync, message)
+        except OSError:
+            os._exit(126)  # the monitor is gone: nobody to tell
+
+
+def reset_signals() -> None:
+    """Default dispositions and an empty mask: a program inherits what Python and its starter ignore."""
+    for number in range(1, _SIGNALS):
+        if number in {SIGKILL, 19, 32, 33}:  # SIGSTOP; two that belong to the C library
+            continue
+        if _signal.getsignal(number) is not _signal.SIG_DFL:
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+def _text(path: str) -> str:
+    """A small text file of the container, or nothing; never blocks on a pipe an image put in its place."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        return file.read(_LARGEST_FILE).decode("utf-8", "surrogateescape")
