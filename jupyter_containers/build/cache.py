@@ -23,7 +23,7 @@ import msgspec
 from jupyter_containers.build.interfaces import Layer
 from jupyter_containers.build.keys import Material
 from jupyter_containers.errors import Corrupt, PermissionDenied
-from jupyter_containers.oci.image_spec import Descriptor
+from jupyter_containers.oci.image_spec import Descriptor, encode
 from jupyter_containers.oci.names import Digest
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class SqliteCache:
             record.place,
             zlib.compress(record.material.encode(), 1),
             layer.diff_id if layer else "",
-            msgspec.json.encode(layer.blob) if layer else b"",
+            encode(layer.blob) if layer else b"",
             record.seconds,
             record.created or now,
             now,

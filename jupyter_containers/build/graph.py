@@ -126,7 +126,7 @@ class Vertex:
 
 def definition_digest(operation: Operation, inputs: Iterable[str]) -> str:
     """The id of the vertex: 64 hexadecimal digits over the operation and what it works on."""
-    document = msgspec.json.encode([type(operation).__name__, operation, list(inputs)])
+    document = msgspec.json.encode([type(operation).__name__, operation, list(inputs)], enc_hook=str)  # str: Digest
     return hashlib.sha256(document).hexdigest()
 
 

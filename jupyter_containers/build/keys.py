@@ -136,7 +136,7 @@ def run_material(operation: Run, *, parent: Digest | None, platform: str) -> Mat
     return Material(
         "run",
         facts={
-            "parent": parent or "",
+            "parent": str(parent or ""),
             "command": msgspec.json.encode(operation.argv).decode(),
             "working directory": operation.cwd,
             "user": operation.user,
@@ -156,7 +156,7 @@ def copy_material(operation: CopyFiles, *, parent: Digest | None, files: Mapping
     return Material(
         "copy",
         facts={
-            "parent": parent or "",
+            "parent": str(parent or ""),
             "destination": operation.destination,
             "owner": operation.chown,
             "mode": operation.chmod,
@@ -174,7 +174,7 @@ def directory_material(operation: MakeDirectory, *, parent: Digest | None) -> Ma
     return Material(
         "directory",
         facts={
-            "parent": parent or "",
+            "parent": str(parent or ""),
             "directory": operation.path,
             "user": operation.user,
             "timestamp": str(operation.timestamp),

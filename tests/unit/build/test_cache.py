@@ -1,0 +1,213 @@
+"""Keys, explanations, and the cache in SQLite used by several connections."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_containers.build import keys
+from jupyter_containers.build.cache import CacheRecord, FileStamp, SqliteCache
+from jupyter_containers.build.graph import CopyFiles, Run
+from jupyter_containers.build.interfaces import Layer
+from jupyter_containers.build.keys import Material
+from jupyter_containers.errors import Corrupt, PermissionDenied
+from jupyter_containers.oci.image_spec import OCI_LAYER, Descriptor
+from jupyter_containers.oci.names import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DIGEST = Digest.of(b"layer")
+LAYER = Layer(Descriptor(OCI_LAYER, DIGEST, 5), DIGEST)
+TEXTS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4)
+
+
+def material(**tables: dict[str, str]) -> Material:
+    return Material("run", **{**{name: {} for name in ("facts", "arguments", "variables", "files")}, **tables})
+
+
+def record(
+    key: str, *, command: str = "c", family: str = "f", place: str = "p", layer: Layer | None = LAYER
+) -> CacheRecord:
+    return CacheRecord(key, material(facts={"parent": key}), layer, command, family, place, 1.5)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[SqliteCache]:
+    opened = SqliteCache(tmp_path / "state.sqlite")
+    yield opened
+    opened.close()
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_key_depends_on_content_and_not_on_order(
+    facts: dict[str, str], env: dict[str, str], files: dict[str, str]
+) -> None:
+    one = material(facts=facts, variables=env, files=files)
+    backwards = material(
+        **{
+            name: dict(reversed(list(table.items())))
+            for name, table in (("facts", facts), ("variables", env), ("files", files))
+        }
+    )
+    assert one.key() == backwards.key()
+    assert Material.decode(one.encode()) == one
+    assert material(facts=facts, variables=env, files={**files, "new": "x"}).key() != one.key()
+    assert keys.compare(one, backwards) == ()
+
+
+def run(**changes: object) -> Run:
+    values: dict[str, object] = {
+        "argv": ("sh",),
+        "env": (("A", "1"), ("B", "2")),
+        "arguments": ("A",),
+        "cwd": "/",
+        "user": "",
+        **changes,
+    }
+    return Run(**values)  # type: ignore[arg-type]  # a test's own
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"argv": ("sh", "x")}, "command changed"),
+        ({"env": (("A", "2"), ("B", "2"))}, "argument A changed"),
+        ({"env": (("A", "1"), ("B", "3"))}, "variable B changed"),
+        ({"env": (("A", "1"),)}, "variable B removed"),
+        ({"cwd": "/x"}, "working directory changed"),
+        ({"user": "ann"}, "user changed"),
+        ({"network": "none"}, "network changed"),
+        ({"extra_hosts": (("a", "1.2.3.4"),)}, "hosts changed"),
+        ({"timestamp": 7}, "timestamp changed"),
+    ],
+)
+def test_everything_a_run_depends_on_is_in_its_key_and_named(change: dict[str, object], reason: str) -> None:
+    before = keys.run_material(run(), parent=DIGEST, platform="linux/amd64")
+    after = keys.run_material(run(**change), parent=DIGEST, platform="linux/amd64")
+    assert before.key() != after.key()
+    assert keys.describe(keys.compare(before, after)) == reason
+
+
+def test_a_proxy_is_not_in_the_key() -> None:
+    plain = keys.run_material(run(), parent=None, platform="p")
+    assert keys.run_material(run(proxy=(("HTTP_PROXY", "x"),)), parent=None, platform="p").key() == plain.key()
+    assert keys.run_material(run(), parent=DIGEST, platform="p").key() != plain.key()
+    assert keys.run_material(run(), parent=None, platform="q").key() != plain.key()
+
+
+def test_descriptions_name_files_first_and_the_parent_only_alone() -> None:
+    def copy(files: dict[str, str], parent: Digest) -> Material:
+        return keys.copy_material(CopyFiles((".",), "/"), parent=parent, files=files)
+
+    one = copy({name: "1" for name in "abcdef"}, DIGEST)
+    other = Digest.of(b"x")
+    assert keys.describe(keys.compare(one, copy({name: "1" for name in "abcdef"}, other))) == "parent changed"
+    changed = copy({**{name: "2" for name in "abcde"}, "g": "1"}, other)
+    assert keys.describe(keys.compare(one, changed)) == (
+        "file changed: a, b, c and 2 more; file added: g; file removed: f"
+    )
+    assert keys.describe(()) == ""
+
+
+def test_records_come_back(cache: SqliteCache) -> None:
+    assert cache.get("a") is None
+    cache.put(record("a"))
+    cache.put(record("b", layer=None))
+    found = cache.get("a")
+    assert found is not None
+    assert (found.layer, found.material, found.seconds) == (LAYER, material(facts={"parent": "a"}), 1.5)
+    assert found.created == found.used > 0
+    assert cache.layers() == {DIGEST}
+    without = cache.get("b")
+    assert without is not None
+    assert without.layer is None
+    cache.remove(["a"])
+    assert [entry.key for entry in cache.records()] == ["b"]
+
+
+def test_the_record_to_compare_with(cache: SqliteCache) -> None:
+    assert cache.similar("f", "p", "c") is None
+    cache.put(record("edited", command="other", place="p"))
+    cache.put(record("elsewhere", command="c", family="another"))
+    assert cache.similar("f", "p", "c") == cache.get("edited")
+    cache.put(record("moved", command="c", place="q"))
+    assert cache.similar("f", "p", "c") == cache.get("moved")
+    cache.put(record("old", command="c", place="p"))
+    cache.put(record("new", command="c", place="p"))
+    assert cache.similar("f", "p", "c") == cache.get("new")
+    cache.touch(["old"])
+    assert cache.similar("f", "p", "c") == cache.get("old")
+    assert [entry.key for entry in cache.records()][-1] == "old"
+
+
+def test_files_are_remembered_beyond_the_process(cache: SqliteCache, tmp_path: Path) -> None:
+    stamp = FileStamp.of(os.lstat(tmp_path))
+    big = FileStamp(-1, -5, 2, 3, 4)
+    cache.keep_files("/x", {b"a": (stamp, "d1"), b"\xff": (big, "d2")})
+    assert cache.files("/x") == {b"a": (stamp, "d1"), b"\xff": (big, "d2")}
+    assert cache.files("/y") == {}
+    other = SqliteCache(tmp_path / "state.sqlite")
+    assert other.files("/x") == cache.files("/x")
+    other.close()
+
+
+def test_a_stamp_fits_into_sqlite() -> None:
+    values = [0o100644, 2**64 - 1, 2**63, 1, 0, 0, 9, 0, 0, 0]
+    stamp = FileStamp.of(os.stat_result(values))
+    assert (stamp.dev, stamp.ino) == (-(2**63), -1)
+
+
+def test_selections_are_remembered(cache: SqliteCache) -> None:
+    assert cache.selection("k") is None
+    cache.keep_selection("k", {"a": "1"})
+    assert cache.selection("k") == {"a": "1"}
+
+
+def test_several_connections_and_threads_write_at_once(tmp_path: Path) -> None:
+    caches = [SqliteCache(tmp_path / "state.sqlite") for _ in range(2)]
+
+    def fill(number: int) -> None:
+        for step in range(20):
+            caches[number % 2].put(record(f"{number}-{step}"))
+
+    threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(caches[0].records()) == 80
+    for cache in caches:
+        cache.close()
+
+
+def test_what_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("this is no database, and long enough to be sure of it" * 20)
+    with pytest.raises(Corrupt, match="damaged"):
+        SqliteCache(tmp_path / "bad")
+    with pytest.raises(PermissionDenied, match="cannot open"):
+        SqliteCache(tmp_path / "nosuch" / "file")
+
+
+def test_a_damaged_record_is_said_to_be_that(cache: SqliteCache, tmp_path: Path) -> None:
+    cache.put(record("a"))
+    connection = sqlite3.connect(tmp_path / "state.sqlite")
+    connection.execute("UPDATE build_records SET material = x'00'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(Corrupt, match="record a"):
+        cache.get("a")
+
+
+def test_a_cache_in_memory() -> None:
+    cache = SqliteCache(None)
+    cache.put(record("a"))
+    assert cache.get("a") is not None
+    cache.close()
