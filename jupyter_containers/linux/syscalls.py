@@ -182,7 +182,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 
 
 def permitted_capabilities() -> int:
-    """This thread's permitted capabilities as a bit mask, capget(2)."""
+    """Permitted capabilities of this thread as a bit mask, capget(2)."""
     header = (ctypes.c_uint64 * 1)(_CAPABILITY_VERSION_3)
     data = (ctypes.c_uint64 * 3)()
     call("capget", header, data)

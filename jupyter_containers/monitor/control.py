@@ -136,6 +136,12 @@ def started(job: Job) -> dict[str, Any]:
     return {"kind": "started", "pid": job.pid, "start_time": job.start_time, "stubs": job.stubs}
 
 
+def accept(listener: socket) -> int:
+    """A descriptor of the next client's connection, close-on-exec, accept(2)."""
+    descriptor, _address = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - what socket.accept is made of
+    return int(descriptor)
+
+
 def answer(channel: socket, message: dict[str, Any]) -> None:
     """Send a message and close; a client that is gone misses it."""
     try:

@@ -6,7 +6,7 @@ the process it belongs to, and its children; it ends when the engine ends.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the C half of signal, which costs no enum
 import gc
 import os
 import select
@@ -106,7 +106,7 @@ class ForkServer:
 
     @staticmethod
     def _keep_only(descriptors: list[int]) -> None:
-        """Close the server's socket and its other children's descriptors: a socket end left open is never at its end."""
+        """Close the server's socket and other children's descriptors: a socket end kept open here would never end."""
         at = 3
         for descriptor in sorted(descriptors):
             if descriptor > at:

@@ -125,7 +125,7 @@ class Job:
         self.pid, self.pidfd = pid, pidfd
         self.start_time = namespaces.start_time(pid)
         self.started_at = time_ns()
-        self._loop.watch(self.sync.fileno(), READ, self._hear)
+        self._loop.watch(self.sync.fileno(), READ, self._on_sync)
         self._loop.watch(pidfd, READ, self._reap)
 
     def go(self) -> None:
@@ -134,6 +134,9 @@ class Job:
             send(self.sync, {"kind": "go"})
         except BrokenPipeError:
             return
+
+    def _on_sync(self) -> None:
+        self._hear()
 
     def _hear(self, flags: int = 0) -> bool:
         """One message of the starting process; returns whether there can be more."""

@@ -1,6 +1,6 @@
-"""A container's log: one JSON object a line, as Docker's json-file driver writes it.
+r"""A container's log: one JSON object a line, as Docker's json-file driver writes it.
 
-``{"log": "text\\n", "stream": "stdout", "time": "2026-01-02T03:04:05.678901234Z"}``. A line of output is one entry; one
+``{"log": "text\n", "stream": "stdout", "time": "2026-01-02T03:04:05.678901234Z"}``. A line of output is one entry; one
 longer than 16 KiB is split into several, of which only the last ends in a newline. Output after the last newline is
 written when the stream ends.
 """

@@ -169,7 +169,7 @@ class Monitor:
     def _accept(self) -> None:
         assert self._listener is not None
         try:
-            descriptor, _address = self._listener._accept()  # noqa: SLF001 - what socket.accept calls
+            descriptor = control.accept(self._listener)
         except BlockingIOError:
             return
         channel = socket(fileno=descriptor)
@@ -253,10 +253,10 @@ class Monitor:
 
     def _account(self, cgroup: CgroupPlan, status: dict[str, Any]) -> None:
         stats = cgroups.stats(cgroup)
-        names = (("cpu_user", "cpu_user_ns"), ("cpu_system", "cpu_system_ns"), ("memory_peak", "memory_peak"))
-        for name, field in names:
-            if name in stats:
-                status["usage"][field] = stats[name]  # type: ignore[literal-required] - keys of CgroupStats
+        usage = status["usage"]
+        usage["cpu_user_ns"] = stats.get("cpu_user", usage.get("cpu_user_ns", 0))
+        usage["cpu_system_ns"] = stats.get("cpu_system", usage.get("cpu_system_ns", 0))
+        usage["memory_peak"] = stats.get("memory_peak", usage.get("memory_peak", 0))
         if cgroups.oom_kills(cgroup):
             status["oom_killed"] = True
             limit = stats.get("memory_limit")

@@ -267,6 +267,9 @@ class Input:
             os.close(descriptor)
             return
         self._sources.append(descriptor)
+        self._listen(descriptor)
+
+    def _listen(self, descriptor: int) -> None:
         self._loop.watch(descriptor, READ, lambda: self._read(descriptor))
 
     def _read(self, descriptor: int) -> None:
@@ -324,7 +327,7 @@ class Input:
             return
         for source in self._sources:
             if not self._loop.watches(source):
-                self._loop.watch(source, READ, lambda source=source: self._read(source))  # type: ignore[misc] - bound per source
+                self._listen(source)
 
     def _drop(self, descriptor: int) -> None:
         self._loop.forget(descriptor)

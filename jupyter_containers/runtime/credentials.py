@@ -1,6 +1,7 @@
 """What a container's process may do: user and groups, capabilities, no_new_privs, seccomp.
 
-The order matters: :func:`become`, then :func:`restrict`, then execve. Sources: capabilities(7), credentials(7), seccomp(2).
+The order matters: :func:`become`, then :func:`restrict`, then execve.
+Sources: capabilities(7), credentials(7), seccomp(2).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def _become(identity: Identity, may_setgroups: bool) -> None:
     except OSError as error:
         if error.errno == _EINVAL:
             raise CredentialError(
-                f"user {identity.uid}:{identity.gid} does not exist in the user namespace: no id of the host is mapped to it"
+                f"user {identity.uid}:{identity.gid} does not exist here: no id of the host is mapped to it"
             ) from None
         raise
 

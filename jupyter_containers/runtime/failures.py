@@ -41,8 +41,8 @@ def no_user_namespace(errno: int, detail: str) -> StartFailed:
     """Why unshare(CLONE_NEWUSER) failed, and what would lift it."""
     hints = {
         ENOSPC: "Raise the sysctl user.max_user_namespaces (0 forbids them).",
-        EPERM: "Allow them: sysctl kernel.unprivileged_userns_clone=1 (Debian), "
-        "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, its seccomp profile must allow unshare.",
+        EPERM: "Allow them: sysctl kernel.unprivileged_userns_clone=1 (Debian) or "
+        "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, by its seccomp profile.",
         ENOSYS: "The kernel was built without user namespaces, or a seccomp profile hides them.",
     }
     return StartFailed(

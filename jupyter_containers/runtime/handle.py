@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from jupyter_containers.errors import ContainerNotRunning, InvalidInput
 from jupyter_containers.runtime import failures, wire
@@ -56,7 +56,7 @@ class Process:
             Or its kinds CommandNotFound and CommandNotExecutable.
         """
         try:
-            message, descriptors = wire.receive(self._channel)  # type: ignore[arg-type] - socket.socket is a _socket.socket
+            message, descriptors = wire.receive(self._channel)
         except ConnectionResetError:
             message, descriptors = None, []
         wire.close_all(descriptors)
@@ -97,7 +97,7 @@ class Process:
 
     def _take(self) -> None:
         try:
-            message, descriptors = wire.receive(self._channel)  # type: ignore[arg-type] - socket.socket is a _socket.socket
+            message, descriptors = wire.receive(self._channel)
         except ConnectionResetError:
             message, descriptors = None, []
         wire.close_all(descriptors)
@@ -137,7 +137,7 @@ class Process:
         if self._status is not None:
             return
         try:
-            wire.send(self._channel, message)  # type: ignore[arg-type] - socket.socket is a _socket.socket
+            wire.send(self._channel, message)
         except (BrokenPipeError, ConnectionResetError):
             return  # it has ended; wait() has the rest
 
@@ -145,7 +145,7 @@ class Process:
         """Let go of it."""
         self._channel.close()
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -190,7 +190,7 @@ def _ask(run_dir: str, message: dict[str, Any], stdio: Sequence[int | None]) -> 
     channel = _dial(run_dir)
     process = Process(channel)
     try:
-        wire.send(channel, {**message, "stdio": present}, descriptors)  # type: ignore[arg-type] - as above
+        wire.send(channel, {**message, "stdio": present}, descriptors)
         process.await_start()
     except (BrokenPipeError, ConnectionResetError):
         channel.close()
@@ -242,8 +242,8 @@ def attach(run_dir: str, stdin: int | None = None, stdout: int | None = None, st
     present = [descriptor is not None and descriptor >= 0 for descriptor in (stdin, stdout, stderr)]
     descriptors = [descriptor for descriptor in (stdin, stdout, stderr) if descriptor is not None and descriptor >= 0]
     try:
-        wire.send(channel, {"kind": "attach", "stdio": present}, descriptors)  # type: ignore[arg-type] - as above
-        message, _ = wire.receive(channel)  # type: ignore[arg-type] - as above
+        wire.send(channel, {"kind": "attach", "stdio": present}, descriptors)
+        message, _ = wire.receive(channel)
     except (BrokenPipeError, ConnectionResetError):
         message = None
     finally:

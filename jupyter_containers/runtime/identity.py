@@ -22,7 +22,7 @@ class Identity:
         self.home = home
 
 
-class UnknownUser(Exception):
+class UnknownUserError(Exception):
     """The user or group asked for is not in the files and is no number."""
 
 
@@ -31,7 +31,7 @@ def _number(text: str) -> int | None:
         return None
     value = int(text)
     if value > _LARGEST_ID:
-        raise UnknownUser(f"{text} is larger than any user or group id")
+        raise UnknownUserError(f"{text} is larger than any user or group id")
     return value
 
 
@@ -46,7 +46,7 @@ def _group(name: str, group_file: str) -> int:
             return int(row[2])
     number = _number(name)
     if number is None:
-        raise UnknownUser(f"unable to find group {name}: no matching entries in group file")
+        raise UnknownUserError(f"unable to find group {name}: no matching entries in group file")
     return number
 
 
@@ -58,7 +58,7 @@ def resolve(user: str, extra_groups: list[str], passwd: str, group_file: str) ->
 
     Raises
     ------
-    UnknownUser
+    UnknownUserError
         With Docker's wording.
     """
     name, _, group = user.partition(":")
@@ -73,13 +73,12 @@ def resolve(user: str, extra_groups: list[str], passwd: str, group_file: str) ->
     elif number is not None:
         uid = number
     else:
-        raise UnknownUser(f"unable to find user {name}: no matching entries in passwd file")
+        raise UnknownUserError(f"unable to find user {name}: no matching entries in passwd file")
     groups: list[int] = []
     if group:
         gid = _group(group, group_file)
     elif login:
-        for row in _rows(group_file, _GROUP_FIELDS):
-            if login in row[3].split(",") and row[2].isdigit():
-                groups.append(int(row[2]))
+        rows = _rows(group_file, _GROUP_FIELDS)
+        groups += [int(row[2]) for row in rows if login in row[3].split(",") and row[2].isdigit()]
     groups += [_group(extra, group_file) for extra in extra_groups]
     return Identity(uid, gid, list(dict.fromkeys(groups)), home)

@@ -108,5 +108,5 @@ def write(id_map: IdMap, pid: int) -> None:
             raise StartFailed(
                 f"{program} failed: {done.stderr.strip() or f'exit status {done.returncode}'}",
                 step="id maps",
-                hint=f"Compare the ranges of this user in /etc/subuid and /etc/subgid, and see that {program} is set-user-id root.",
+                hint=f"Check this user's ranges in /etc/subuid and /etc/subgid; {program} must be set-user-id root.",
             )

@@ -117,9 +117,10 @@ def validate(spec: Spec) -> Namespaces:
         if is_bind(mount) and not mount.get("source"):
             raise SpecError(f"bind mount on {mount['destination']} has no source")
     linux = _linux(spec)
-    for field in ("maskedPaths", "readonlyPaths"):
-        for path in linux.get(field, []):
-            _absolute(path, field)
+    for path in linux.get("maskedPaths", []):
+        _absolute(path, "masked path")
+    for path in linux.get("readonlyPaths", []):
+        _absolute(path, "read-only path")
     namespaces = Namespaces(spec)
     if spec.get("hostname") and not namespaces.has("uts"):
         raise SpecError("a host name needs a uts namespace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the C half of signal, which costs no enum
 import fcntl
 import os
 import resource
@@ -11,7 +11,7 @@ from _socket import MSG_DONTWAIT
 
 from jupyter_containers.linux import syscalls
 from jupyter_containers.runtime import credentials, plan, program
-from jupyter_containers.runtime.identity import Identity, UnknownUser, resolve
+from jupyter_containers.runtime.identity import Identity, UnknownUserError, resolve
 from jupyter_containers.runtime.rootfs import MountError
 from jupyter_containers.runtime.wire import receive, send
 
@@ -42,7 +42,7 @@ RLIMITS = {name: value for name, value in vars(resource).items() if name.startsw
 }
 
 
-class Orphaned(Exception):
+class OrphanedError(Exception):
     """The monitor is gone; nobody is to be told."""
 
 
@@ -78,7 +78,7 @@ class Start:
         os.umask(_DEFAULT_UMASK)
         message, _ = receive(self.sync)
         if message is None:
-            raise Orphaned
+            raise OrphanedError
 
     def limits(self) -> None:
         """Resource limits, and how soon the kernel takes this process when memory runs out."""
@@ -155,7 +155,7 @@ class Start:
         except BlockingIOError:
             return
         if message is None:
-            raise Orphaned
+            raise OrphanedError
 
     def restrict(self) -> None:
         """Signals as a new program expects them, no descriptor left open, filter and capabilities."""
@@ -181,7 +181,7 @@ class Start:
             for step in steps:
                 self.step = step.__name__.strip("_").replace("_", " ")
                 step()
-        except Orphaned:
+        except OrphanedError:
             pass
         except BaseException as error:  # noqa: BLE001 - the boundary of this process: nothing may get past it
             self._report(error)
@@ -195,7 +195,7 @@ class Start:
         elif isinstance(error, OSError):
             name = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
             message["detail"] = f"{error.strerror}{name}"
-        elif isinstance(error, (MountError, UnknownUser, plan.SpecError, credentials.CredentialError)):
+        elif isinstance(error, (MountError, UnknownUserError, plan.SpecError, credentials.CredentialError)):
             message["detail"] = str(error)
         else:
             message["detail"] = f"{type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from jupyter_containers.errors import StartFailed, Unsupported
 from jupyter_containers.runtime import failures, idmap, wire
@@ -54,7 +54,7 @@ class Worker:
         """Its exit status, negative for a signal; None if it still runs after ``timeout`` seconds or is not known."""
         self._channel.settimeout(timeout)
         try:
-            message, _ = wire.receive(self._channel)  # type: ignore[arg-type] - socket.socket is a _socket.socket
+            message, _ = wire.receive(self._channel)
         except TimeoutError:
             return None
         return message["status"] if message else None
@@ -158,7 +158,7 @@ class Spawner:
         channel.settimeout(_PATIENCE)
         while True:
             try:
-                message, _ = wire.receive(channel)  # type: ignore[arg-type] - socket.socket is a _socket.socket
+                message, _ = wire.receive(channel)
             except TimeoutError:
                 raise StartFailed(f"the spawner did not answer within {_PATIENCE:.0f} s", step="spawner") from None
             if message is None:
@@ -170,7 +170,7 @@ class Spawner:
                 return
             assert self._process is not None
             idmap.write(self.id_map, self._process.pid)
-            wire.send(channel, {"kind": "mapped", "setgroups": self.id_map.kind != "single"})  # type: ignore[arg-type] - as above
+            wire.send(channel, {"kind": "mapped", "setgroups": self.id_map.kind != "single"})
 
     def _last_error(self) -> str:
         with os.fdopen(os.dup(self._errors), "rb") as file:
@@ -197,7 +197,7 @@ class Spawner:
         if process is not None and own:
             process.wait()
 
-    def __enter__(self) -> Spawner:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -213,7 +213,7 @@ class Spawner:
                 with self._lock:
                     channel = self._running_channel()
                     try:
-                        wire.send(channel, message, [far.fileno(), *descriptors])  # type: ignore[arg-type] - as above
+                        wire.send(channel, message, [far.fileno(), *descriptors])
                         break
                     except (BrokenPipeError, ConnectionResetError):
                         self._forget()  # it was killed: one more is started
@@ -281,7 +281,7 @@ class Spawner:
             "env": dict(os.environ if env is None else env),
         }
         channel = self._ask(message, list(descriptors.values()))
-        answer, _ = wire.receive(channel)  # type: ignore[arg-type] - socket.socket is a _socket.socket
+        answer, _ = wire.receive(channel)
         if answer is None or answer["kind"] != "started":
             channel.close()
             detail = answer["detail"] if answer else "the spawner ended"
