@@ -70,7 +70,7 @@ def decompressor(raw: BinaryIO) -> BinaryIO:
         case "bzip2":
             opened = cast("BinaryIO", bz2.BZ2File(source))
         case "xz":
-            opened = cast("BinaryIO", lzma.LZMAFile(source))
+            opened = cast("BinaryIO", lzma.LZMAFile(source))  # noqa: SIM115 - it is read through the guard below
     return cast("BinaryIO", io.BufferedReader(_Guard(opened, kind), _BUFFER))
 
 

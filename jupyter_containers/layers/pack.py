@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from jupyter_containers.errors import InvalidInput
@@ -18,6 +17,7 @@ from jupyter_containers.layers.view import LayerView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from jupyter_containers.layers.base import Progress, Sink
 

@@ -137,6 +137,15 @@ class LayerView:
             raise NotFound(f"{node.path!r} is gone")
         return fd
 
+    def directory_fd(self, node: Node) -> int:
+        """A descriptor of a directory in its top layer; the caller closes it. Raises NotFound."""
+        if not self._roots:
+            raise NotFound("the view is empty")
+        fd = self._directory(node.layer, node.path.split("/") if node.path else [])
+        if fd is None:
+            raise NotFound(f"{node.path!r} is gone")
+        return fd
+
     # -- lookups -----------------------------------------------------------------------------------------------------
 
     def _place(self, path: str, *, follow: bool) -> _Place:
@@ -145,13 +154,16 @@ class LayerView:
             raise NotFound(f"{path!r} does not exist")
         return place
 
-    def _root(self) -> _Place:
+    def _root(self) -> _Place | None:
         if not self._roots:
-            return _Place(Node("", "dir", 0o755, 0, 0))
+            return None
         return _Place(self._node("", 0, os.fstat(self._roots[0]), self._roots[0], None), tuple(range(len(self._roots))))
 
     def _find(self, path: str, *, follow: bool) -> _Place | None:
-        stack = [self._root()]
+        root = self._root()
+        if root is None:
+            return None
+        stack = [root]
         pending = path.split("/")[::-1]
         links = 0
         while pending:
