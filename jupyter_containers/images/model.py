@@ -177,7 +177,7 @@ def read_index(store: ContentStore, descriptor: Descriptor) -> Index:
 
 def platforms(manifests: Iterable[Descriptor]) -> list[Platform]:
     """The platforms an index has images for; what is no image (attestations) is left out."""
-    found = [entry.platform.platform for entry in manifests if entry.platform is not None and _is_image(entry)]
+    found = [entry.platform.platform for entry in manifests if entry.platform is not None and is_image(entry)]
     return list(dict.fromkeys(found))
 
 
@@ -192,7 +192,7 @@ def select_platform(manifests: Sequence[Descriptor], wanted: Platform, *, name: 
     ImageNotFound
         when there is none, listing those there are.
     """
-    images = [entry for entry in manifests if _is_image(entry)]
+    images = [entry for entry in manifests if is_image(entry)]
     for candidate in (wanted, *_fallbacks(wanted)):
         for entry in images:
             if entry.platform is not None and candidate.matches(entry.platform.platform):
@@ -233,7 +233,8 @@ def _step(entry: History, layer: Layer | None) -> HistoryStep:
     )
 
 
-def _is_image(entry: Descriptor) -> bool:
+def is_image(entry: Descriptor) -> bool:
+    """Whether an entry of an index is an image, and no attestation that only travels with one."""
     if entry.media_type not in MANIFEST_TYPES or _REFERENCE_TYPE in (entry.annotations or {}):
         return False
     return entry.platform is None or entry.platform.os != "unknown"

@@ -111,7 +111,8 @@ class Authorizer:
         if bearer is not None:
             self._bearer = bearer
             named = bearer.parameters.get("scope", "").split()
-            header = yield from self._fetch(bearer, scopes, list(dict.fromkeys([*scopes, *named])))
+            missing = [scope for scope in named if not any(_covers(own, scope) for own in scopes)]
+            header = yield from self._fetch(bearer, scopes, [*scopes, *missing])
         elif any(challenge.scheme == "basic" for challenge in challenges):
             credential = self._lookup()
             if credential is None or not credential.username or header is not None:
@@ -192,6 +193,13 @@ class Authorizer:
             f"{self.registry} wants credentials, or does not have this repository",
             hint=f"check the name, or log in: docker login {self.registry}",
         )
+
+
+def _covers(scope: str, other: str) -> bool:
+    """Whether who has one scope needs not ask for the other."""
+    resource, _, actions = scope.rpartition(":")
+    other_resource, _, other_actions = other.rpartition(":")
+    return resource == other_resource and set(other_actions.split(",")) <= set(actions.split(","))
 
 
 def _with(request: Request, authorization: str | None) -> Request:

@@ -130,6 +130,11 @@ class Transport:
                 except (ValueError, RuntimeError, OSError):  # it ended meanwhile
                     continue
 
+    def pause(self, seconds: float) -> None:
+        """Wait, or less when the transport is cancelled; then raises Cancelled."""
+        self._cancelled.wait(seconds)
+        self.check()
+
     @contextmanager
     def request(self, call: Call) -> Iterator[BaseHTTPResponse]:
         """Send a request and follow it to its answer, whose body is not read yet; it is closed at the end.
@@ -149,10 +154,11 @@ class Transport:
                 body = _read_quietly(response, _ERROR_LIMIT)
                 raise from_status(response.status, response.headers, body, doing=call.doing, registry=self.registry)
             yield response
+            _drain(response)
         finally:
             with self._lock:
                 self._streams.discard(response)
-            _dispose(response)
+            response.close()
 
     def read(self, response: BaseHTTPResponse, limit: int, *, doing: str) -> bytes:
         """The whole body; raises Corrupt when it has more than ``limit`` bytes, RegistryUnavailable when it breaks."""
@@ -174,7 +180,7 @@ class Transport:
         while True:
             with self.reading(doing):
                 data = response.read1(CHUNK)
-            self._check()
+            self.check()
             if not data:
                 return
             yield data
@@ -185,7 +191,7 @@ class Transport:
         try:
             yield
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            self._check()
+            self.check()
             if isinstance(error, urllib3.exceptions.HTTPError):
                 raise from_exception(error, doing=doing, registry=self.registry) from error
             raise RegistryUnavailable(f"{doing}: the connection to {self.registry} broke") from error
@@ -198,14 +204,14 @@ class Transport:
         """Authorize, and follow redirects; what is not at the registry's own address gets no credentials."""
         url = call.url
         for _ in range(_MAX_REDIRECTS + 1):
+            if urlsplit(url).scheme != "https" and not (self._plain and urlsplit(url).scheme == "http"):
+                raise RegistryUnavailable(f"{call.doing}: {self.registry} leads to an address without encryption")
             response = self._converse(call, url) if self.is_own(url) else self._send(call, self._bare(call, url))
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or call.method not in {"GET", "HEAD"} or not location:
                 return response
             _dispose(response)
             url = urljoin(url, location)
-            if urlsplit(url).scheme != "https" and not (self._plain and urlsplit(url).scheme == "http"):
-                raise RegistryUnavailable(f"{call.doing}: {self.registry} redirects to an address without encryption")
         raise RegistryUnavailable(f"{call.doing}: {self.registry} redirects too often")
 
     def _converse(self, call: Call, url: str) -> BaseHTTPResponse:
@@ -234,7 +240,7 @@ class Transport:
         """Send one request, again when it failed in a way that may pass."""
         attempt = 0
         while True:
-            self._check()
+            self.check()
             attempt += 1
             pause: float | None = None
             try:
@@ -250,7 +256,7 @@ class Transport:
                 if pause is None:
                     return response
                 _dispose(response)
-            self._cancelled.wait(pause)
+            self.pause(pause)
 
     def _exchange(self, call: Call, request: Request) -> BaseHTTPResponse:
         body: bytes | Iterable[bytes] | None = request.body
@@ -269,7 +275,8 @@ class Transport:
             decode_content=False,
         )
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise Cancelled when the transport was cancelled."""
         if self._cancelled.is_set():
             raise Cancelled(f"the transfer with {self.registry} was stopped")
 
@@ -282,9 +289,14 @@ def _read_quietly(response: BaseHTTPResponse, limit: int) -> bytes:
         return b""
 
 
-def _dispose(response: BaseHTTPResponse) -> None:
-    """Give the connection back when the rest of the body is short, else close it."""
+def _drain(response: BaseHTTPResponse) -> None:
+    """Read the rest of a short body, so that the connection can be used again."""
     _read_quietly(response, _ERROR_LIMIT)
+
+
+def _dispose(response: BaseHTTPResponse) -> None:
+    """Be done with an answer that is not passed on."""
+    _drain(response)
     response.close()
 
 
