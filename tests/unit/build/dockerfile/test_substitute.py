@@ -10,7 +10,7 @@ from jupyter_containers.build import dockerfile
 from jupyter_containers.build.dockerfile import instructions as ins
 from jupyter_containers.errors import DockerfileError
 
-ENV = {"v": "value", "sp": "1 2", "n": "7", "a": "old"}
+ENV = {"v": "value", "sp": "1 2", "n": "7", "a": "old", "tab": "\tt"}
 
 
 def expanded(line: str, *, head: str = "", unset: list[str] | None = None) -> ins.Instruction:
@@ -64,6 +64,12 @@ def test_heredocs_of_copy() -> None:
     found = expanded("COPY <<a <<'b' <<-c /d/\n$v \"q\"\na\n$v\nb\n\t$v\n\tc")
     assert isinstance(found, ins.Copy)
     assert [document.text for document in found.heredocs] == ['value "q"\n', "$v\n", "value\n"]
+
+
+def test_tabs_that_a_variable_brings_in_stay() -> None:
+    found = expanded("COPY <<-a /d\n\t$tab\n\ta")
+    assert isinstance(found, ins.Copy)
+    assert found.heredocs[0].text == "\tt\n"
 
 
 def test_heredocs_of_run_are_left_to_the_shell() -> None:
