@@ -175,7 +175,9 @@ def _create(directory: Path) -> None:
 
 
 def _with_ensurepip() -> str | None:
-    return next((path for path in pythons() if _succeeds([path, "-c", "import ensurepip, venv; ensurepip.version()"])), None)
+    return next(
+        (path for path in pythons() if _succeeds([path, "-c", "import ensurepip, venv; ensurepip.version()"])), None
+    )
 
 
 def _after_installing_venv() -> str | None:
