@@ -99,13 +99,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit status is what the process should end with."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _main(words)
+        return _guarded(words)
     except BrokenPipeError:
         # Whoever read our output is gone; Python must not try to flush it again at exit.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
         return 128 + signal.SIGPIPE
+
+
+def _guarded(words: list[str]) -> int:
+    try:
+        return _main(words)
     except HelpRequested as request:
         from jupyter_containers.commands.help import detail  # noqa: PLC0415 - fast start
 
@@ -128,7 +133,7 @@ def _main(words: list[str]) -> int:
     command, rest = find(words, program=PROGRAM)
     arguments = parse(command, rest, program=PROGRAM)
     screen = _Screen("quiet" if arguments.flag("quiet") else arguments.text("progress") or "auto")
-    with _sigterm(), _engine() as engine:
+    with _sigterm(), _engine(screen) as engine:
         try:
             result = command.handler(_context(command, arguments, engine, screen), arguments)
             screen.close()
@@ -159,7 +164,8 @@ def _context(command: Command, arguments: Arguments, engine: _LazyEngine, sink: 
 class _LazyEngine:
     """The engine, made when a handler asks for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
         self.made: Engine | None = None
 
     def __call__(self) -> Engine:
@@ -167,13 +173,13 @@ class _LazyEngine:
         if self.made is None:
             from jupyter_containers.engine import Engine  # noqa: PLC0415 - it is slow to import
 
-            self.made = Engine()
+            self.made = Engine(on_event=self._sink)
         return self.made
 
 
 @contextlib.contextmanager
-def _engine() -> Iterator[_LazyEngine]:
-    engine = _LazyEngine()
+def _engine(sink: EventSink) -> Iterator[_LazyEngine]:
+    engine = _LazyEngine(sink)
     try:
         yield engine
     finally:

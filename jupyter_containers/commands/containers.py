@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.mounts import read_env_file, read_mount
 from jupyter_containers.commands.results import ContainerListing, Documents, Lines, Log, Ran, Result, Started
 from jupyter_containers.errors import EngineError, UsageError
+from jupyter_containers.events import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jupyter_containers.commands.context import Context
+    from jupyter_containers.engine.logs import LogEntry
     from jupyter_containers.engine.views import ContainerSummary
 
 _CONTAINER = Argument("CONTAINER", completes="container")
@@ -98,15 +100,15 @@ def _run(context: Context, arguments: Arguments) -> Result:
             # A cell without a command is a shell script, whatever the image would run.
             keywords["entrypoint"] = ""
             command = ["/bin/sh", "-s"]
+    from jupyter_containers.engine import Container, RunOptions  # noqa: PLC0415 - the engine is slow to import
+
     outcome = context.engine().containers.run(
         image,
         command or None,
+        options=RunOptions.of(keywords),
         stdin=context.stdin if keywords.get("interactive") else None,
         sink=context.sink,
-        **keywords,
     )
-    from jupyter_containers.engine import Container  # noqa: PLC0415 - the engine is slow to import
-
     return Started(outcome) if isinstance(outcome, Container) else Ran(outcome)
 
 
@@ -126,19 +128,30 @@ def _exec(context: Context, arguments: Arguments) -> Result:
         sink=context.sink,
         detach=arguments.flag("detach"),
     )
-    return Ran(result, "exec")
+    return Lines(()) if result is None else Ran(result, "exec")
 
 
 def _ps(context: Context, arguments: Arguments) -> Result:
-    filters = [_container_filter(text) for text in arguments.texts("filter")]
+    keep = matcher(arguments.texts("filter"), _container_filter)
     last = 1 if arguments.flag("latest") else arguments.integer("last")
     by_state = any(text.startswith(("status=", "exited=")) for text in arguments.texts("filter"))
     everything = arguments.flag("all") or last is not None or by_state
     rows = sorted(context.engine().containers.list(all=everything), key=lambda row: row.created, reverse=True)
-    rows = [row for row in rows if all(keep(row) for keep in filters)]
+    rows = [row for row in rows if keep(row)]
     if last is not None and last >= 0:
         rows = rows[:last]
     return ContainerListing(tuple(rows), arguments.flag("quiet"), arguments.flag("no-trunc"))
+
+
+Row = TypeVar("Row")
+
+
+def matcher(texts: Sequence[str], make: Callable[[str], Callable[[Row], bool]]) -> Callable[[Row], bool]:
+    """Whether a row matches the filters: one of those with the same key, for every key, as with Docker."""
+    keyed: dict[str, list[Callable[[Row], bool]]] = {}
+    for text in texts:
+        keyed.setdefault(text.partition("=")[0], []).append(make(text))
+    return lambda row: all(any(test(row) for test in tests) for tests in keyed.values())
 
 
 def _container_filter(text: str) -> Callable[[ContainerSummary], bool]:
@@ -169,7 +182,14 @@ def _logs(context: Context, arguments: Arguments) -> Result:
         raise UsageError(f'invalid argument "{tail}" for "-n, --tail": it is neither a number nor all')
     lines = None if tail in {None, "all"} else int(tail or 0)
     containers = context.engine().containers
-    return Log(containers.logs(arguments.positionals[0], follow=arguments.flag("follow"), tail=lines))
+    entries = containers.logs(arguments.positionals[0], follow=arguments.flag("follow"), tail=lines)
+    return Log(_log_output(entries, timestamps=arguments.flag("timestamps")))
+
+
+def _log_output(entries: Iterator[LogEntry], *, timestamps: bool) -> Iterator[Output]:
+    for entry in entries:
+        stamp = f"{entry.time:%Y-%m-%dT%H:%M:%S.%fZ} ".encode() if timestamps else b""
+        yield Output(entry.stream, stamp + entry.data)
 
 
 def each(names: Sequence[str], act: Callable[[str], Sequence[str]]) -> Lines:
@@ -189,10 +209,7 @@ def _stop(context: Context, arguments: Arguments) -> Result:
     time, signal = arguments.integer("time"), arguments.text("signal")
 
     def act(name: str) -> list[str]:
-        if time is None:
-            containers.stop(name, signal=signal)
-        else:
-            containers.stop(name, time=time, signal=signal)
+        containers.stop(name, time=time, signal=signal)
         return [name]
 
     return each(arguments.positionals, act)
@@ -202,7 +219,7 @@ def _kill(context: Context, arguments: Arguments) -> Result:
     containers = context.engine().containers
 
     def act(name: str) -> list[str]:
-        containers.kill(name, arguments.text("signal") or "SIGKILL")
+        containers.kill(name, signal=arguments.text("signal") or "SIGKILL")
         return [name]
 
     return each(arguments.positionals, act)
@@ -278,6 +295,7 @@ COMMANDS = (
         (
             Option("follow", "Go on until the container ends", "f", kind="bool"),
             Option("tail", "Number of lines from the end", "n", "N", default="all"),
+            Option("timestamps", "Show when each line was printed, in UTC", "t", kind="bool"),
         ),
         (_CONTAINER,),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING
 
-from jupyter_containers.commands.containers import each
+from jupyter_containers.commands.containers import each, matcher
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.results import (
     Documents,
@@ -39,11 +39,11 @@ def _pull(context: Context, arguments: Arguments) -> Result:
 
 
 def _images(context: Context, arguments: Arguments) -> Result:
-    filters = [_image_filter(text) for text in arguments.texts("filter")]
-    filters.extend(_matches(pattern) for pattern in arguments.positionals)
+    keep = matcher(arguments.texts("filter"), _image_filter)
+    wanted = [_matches(pattern) for pattern in arguments.positionals]
     rows = context.engine().images.list(all=arguments.flag("all"))
     return ImageListing(
-        tuple(row for row in rows if all(keep(row) for keep in filters)),
+        tuple(row for row in rows if keep(row) and all(test(row) for test in wanted)),
         arguments.flag("quiet"),
         arguments.flag("no-trunc"),
         arguments.flag("digests"),

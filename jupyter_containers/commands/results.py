@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from jupyter_containers.engine import Container, HostReport, Image
+    from jupyter_containers.engine import Container, Image
     from jupyter_containers.engine.views import (
         ContainerSummary,
         EngineInfo,
@@ -112,6 +112,42 @@ class Log:
     """The output of a container, as it comes; iterate to get it."""
 
     output: Iterator[Output]
+
+
+class Finding(Protocol):
+    """One thing that a host allows or lacks, with the command that would lift it."""
+
+    @property
+    def feature(self) -> str:
+        """What it is about."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it works."""
+
+    @property
+    def detail(self) -> str:
+        """What was found."""
+
+    @property
+    def remedy(self) -> str | None:
+        """What to do about it."""
+
+
+class HostReport(Protocol):
+    """What ``doctor`` finds: the rung of the isolation ladder this host allows, and why."""
+
+    @property
+    def rung(self) -> str:
+        """Its name."""
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What was looked at."""
 
 
 @dataclass(frozen=True, slots=True)

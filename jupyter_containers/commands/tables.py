@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from jupyter_containers.engine import HostReport
+    from jupyter_containers.commands.results import HostReport
     from jupyter_containers.engine.views import EngineInfo
 
 _MINIMUM, _PADDING = 10, 3

@@ -168,11 +168,15 @@ class FakeContainers:
         self.asked.append(("run", {"image": image, "command": command, "options": options, "stdin": stdin}))
         if image.startswith("missing"):
             raise ImageNotFound(f"no such image: {image}")
-        for event in (*self.events, *self.output):
+        for event in self.events:
             sink(event)
+        if options.detach:
+            return Container(CONTAINER_ID, options.name or "web", image)
+        for output in self.output:
+            sink(output)
         if self.interrupt:
             raise KeyboardInterrupt
-        return Container(CONTAINER_ID, options.name or "web", image) if options.detach else self.ended
+        return self.ended
 
     def exec(
         self,

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jupyter_containers.commands import results
+from jupyter_containers.commands.context import Context
+from jupyter_containers.commands.parser import parse
+from jupyter_containers.commands.table import find
+from jupyter_containers.errors import ContainerNotFound, EngineError, InvalidInput, NotFound, UsageError
+from jupyter_containers.events import Event, Output
+from tests.support.fake_engine import CONTAINER_ID, IMAGE_ID, FakeEngine, result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def fake() -> FakeEngine:
+    return FakeEngine()
+
+
+def call(fake: FakeEngine, words: str | list[str], **context: Any) -> results.Result:
+    command, rest = find(words.split() if isinstance(words, str) else words, program="p")
+    surroundings = Context(lambda: fake, **context)  # type: ignore[arg-type, return-value]  # a stand-in
+    return command.handler(surroundings, parse(command, rest, program="p"))
+
+
+def test_run_hands_every_option_to_the_engine(fake: FakeEngine, tmp_path: Path) -> None:
+    line = (
+        "run --rm --name web -h box -w /w -u 1:2 -m 64m --memory-swap -1 --cpus 1.5 --pids-limit 9 --read-only --init "
+        f"--network none -l a=b -v /a:/b --mount type=bind,source={tmp_path},target=/c,ro --tmpfs /t --cap-drop ALL "
+        "--cap-add KILL --security-opt no-new-privileges --ulimit nofile=1 --add-host a:1.2.3.4 --dns 1.1.1.1 "
+        "--stop-signal INT --stop-timeout 3 --pull never --platform linux/amd64 --shm-size 1m -c 5 --privileged "
+        f"--entrypoint /bin/ls -e A=1 --cidfile {tmp_path}/id alpine -l /"
+    )
+    outcome = call(fake, line)
+    assert isinstance(outcome, results.Ran)
+    asked = fake.last("run")
+    options = asked["options"]
+    assert (asked["image"], asked["command"], asked["stdin"]) == ("alpine", ["-l", "/"], None)
+    assert (options.remove, options.name, options.hostname, options.workdir) == (True, "web", "box", "/w")
+    assert (options.memory, options.memory_swap, options.cpus, options.pids_limit) == (64 << 20, -1, 1.5, 9)
+    assert options.volume == ("/a:/b", f"{tmp_path}:/c:ro")
+    assert (options.tmpfs, options.cap_add, options.cap_drop) == (("/t",), ("KILL",), ("ALL",))
+    assert (options.read_only, options.init, options.privileged, options.network) == (True, True, True, "none")
+    assert (options.label, options.env, options.entrypoint) == (("a=b",), ("A=1",), "/bin/ls")
+    assert (options.stop_signal, options.stop_timeout, options.pull) == ("INT", 3, "never")
+    assert (options.shm_size, options.cpu_shares, options.user) == (1 << 20, 5, "1:2")
+
+
+def test_bare_variables_take_the_callers_value_and_files_come_first(fake: FakeEngine, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("A=file\nHERE\nB=2\n")
+    values = {"HERE": "x y", "A": "outer"}
+    call(fake, f"run -e A -e GONE --env-file {file} alpine", lookup=values.get)
+    assert fake.last("run")["options"].env == ("A=file", "HERE=x y", "B=2", "A=outer")
+
+
+def test_standard_input_is_only_handed_on_when_asked_for(fake: FakeEngine) -> None:
+    call(fake, "run alpine cat", stdin=b"body")
+    assert fake.last("run")["stdin"] is None
+    call(fake, "run -i alpine cat", stdin=b"body")
+    assert fake.last("run")["stdin"] == b"body"
+
+
+def test_a_cell_is_the_standard_input_and_a_script_without_a_command(fake: FakeEngine) -> None:
+    call(fake, "run alpine", stdin=b"echo", script=True)
+    asked = fake.last("run")
+    assert (asked["command"], asked["stdin"], asked["options"].entrypoint) == (["/bin/sh", "-s"], b"echo", "")
+    call(fake, "run alpine cat", stdin=b"echo", script=True)
+    asked = fake.last("run")
+    assert (asked["command"], asked["stdin"], asked["options"].entrypoint) == (["cat"], b"echo", None)
+    call(fake, "exec web", stdin=b"echo", script=True)
+    assert fake.last("exec")["command"] == ["/bin/sh", "-s"]
+
+
+def test_a_detached_container_is_given_back(fake: FakeEngine) -> None:
+    outcome = call(fake, "run -d --name web alpine")
+    assert isinstance(outcome, results.Started)
+    assert outcome.container.id == CONTAINER_ID
+
+
+def test_output_goes_to_the_sink(fake: FakeEngine) -> None:
+    events: list[Event] = []
+    call(fake, "run alpine echo hi", sink=events.append)
+    assert events == [Output("stdout", b"hi\n")]
+
+
+def test_exec(fake: FakeEngine) -> None:
+    fake.containers.ended = result(7)
+    outcome = call(fake, "exec -w /w -u me -e A=1 web ls -l")
+    assert isinstance(outcome, results.Ran)
+    assert (outcome.result.exit_code, outcome.verb) == (7, "exec")
+    asked = fake.last("exec")
+    assert (asked["command"], asked["workdir"], asked["user"], asked["env"]) == (["ls", "-l"], "/w", "me", ["A=1"])
+    assert call(fake, "exec -d web ls") == results.Lines(())
+    with pytest.raises(UsageError, match="exec requires a command"):
+        call(fake, "exec web")
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("ps", ["web"]),
+        ("ps -a", ["web", "old"]),
+        ("ps -n 1", ["web"]),
+        ("ps -l", ["web"]),
+        ("ps -n -1", ["web", "old"]),
+        ("ps --filter status=exited", ["old"]),
+        ("ps --filter exited=3", ["old"]),
+        ("ps -a -f name=we", ["web"]),
+        ("ps -a -f id=abad", ["old"]),
+        ("ps -a -f label=role", ["web"]),
+        ("ps -a -f label=role=back", []),
+        ("ps -a -f ancestor=alpine", ["web", "old"]),
+        ("ps -a -f ancestor=alpine -f name=old", ["old"]),
+        ("ps -a -f status=exited -f status=running", ["web", "old"]),
+    ],
+)
+def test_ps_lists_what_matches(fake: FakeEngine, line: str, names: list[str]) -> None:
+    listing = call(fake, line)
+    assert isinstance(listing, results.ContainerListing)
+    assert [row.name for row in listing.rows] == names
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("images", 1),
+        ("images -a", 2),
+        ("images -a --filter dangling=true", 1),
+        ("images alpine", 1),
+        ("images alpine:3", 0),
+        ("images -f reference=al*:latest", 1),
+        ("images -f label=tier=base", 1),
+        ("images -f label=tier=other", 0),
+    ],
+)
+def test_images_lists_what_matches(fake: FakeEngine, line: str, count: int) -> None:
+    listing = call(fake, line)
+    assert isinstance(listing, results.ImageListing)
+    assert len(listing.rows) == count
+
+
+@pytest.mark.parametrize("line", ["ps -f status", "ps -f colour=red", "images -f colour=red", "logs -n x web"])
+def test_unknown_filters_and_counts_are_refused(fake: FakeEngine, line: str) -> None:
+    with pytest.raises(UsageError):
+        call(fake, line)
+
+
+def test_logs(fake: FakeEngine) -> None:
+    log = call(fake, "logs -n 5 -f web")
+    assert isinstance(log, results.Log)
+    assert list(log.output) == [Output("stdout", b"one\n"), Output("stderr", b"two\n")]
+    assert fake.last("logs") == {"follow": True, "tail": 5}
+    stamped = call(fake, "logs -t --tail all web")
+    assert isinstance(stamped, results.Log)
+    assert next(stamped.output).data == b"2026-11-20T12:30:15.000000Z one\n"
+
+
+def test_one_failure_does_not_keep_the_others_from_it(fake: FakeEngine) -> None:
+    outcome = call(fake, "rm -f web gone old")
+    assert isinstance(outcome, results.Lines)
+    assert outcome.lines == ("web", "old")
+    assert [type(error) for error in outcome.errors] == [ContainerNotFound]
+    assert fake.last("rm") == {"name": "old", "force": True, "volumes": False}
+
+
+def test_stop_kill_and_wait(fake: FakeEngine) -> None:
+    call(fake, "stop web")
+    assert fake.last("stop") == {"time": None, "signal": None}
+    call(fake, "stop -t 0 -s INT web")
+    assert fake.last("stop") == {"time": 0, "signal": "INT"}
+    call(fake, "kill web")
+    assert fake.last("kill") == "SIGKILL"
+    assert call(fake, "wait web old") == results.Lines(("3", "3"))
+
+
+def test_verbs_on_images(fake: FakeEngine) -> None:
+    pulled = call(fake, "pull alpine")
+    assert isinstance(pulled, results.Fetched)
+    assert pulled.name == "docker.io/library/alpine:latest"
+    assert call(fake, "rmi alpine") == results.Lines(("Untagged: alpine", f"Deleted: {IMAGE_ID}"))
+    call(fake, "tag alpine mine:1")
+    assert fake.last("tag") == ("alpine", "mine:1")
+    assert isinstance(call(fake, "history alpine"), results.HistoryListing)
+    assert isinstance(call(fake, "layers alpine"), results.LayerListing)
+
+
+def test_inspect_looks_for_a_container_and_then_for_an_image(fake: FakeEngine) -> None:
+    outcome = call(fake, "inspect web alpine nothing")
+    assert isinstance(outcome, results.Documents)
+    assert [document["Id"] for document in outcome.documents] == [CONTAINER_ID, str(IMAGE_ID)]
+    assert [type(error) for error in outcome.errors] == [NotFound]
+    only = call(fake, "inspect --type image web")
+    assert isinstance(only, results.Documents)
+    assert [str(error) for error in only.errors] == ["no such image: web"]
+
+
+def test_build_takes_a_directory(fake: FakeEngine, tmp_path: Path) -> None:
+    ids = tmp_path / "id"
+    built = call(
+        fake,
+        f"build -t a:1 -t b --build-arg X=1 --build-arg Y --label k=v --target s -f D --iidfile {ids} dir",
+        lookup={"Y": "2"}.get,
+    )
+    assert isinstance(built, results.Built)
+    asked = fake.last("build")
+    assert (asked["path"], asked["file"], asked["dockerfile"], asked["tag"]) == ("dir", "D", None, ["a:1", "b"])
+    assert (asked["build_arg"], asked["label"], asked["target"]) == ({"X": "1", "Y": "2"}, {"k": "v"}, "s")
+    assert ids.read_text() == IMAGE_ID
+
+
+def test_build_takes_the_dockerfile_from_a_cell_or_standard_input(fake: FakeEngine) -> None:
+    call(fake, "build -t x", dockerfile="FROM a")
+    assert (fake.last("build")["path"], fake.last("build")["dockerfile"]) == (".", "FROM a")
+    call(fake, "build dir", dockerfile="FROM a")
+    assert fake.last("build")["path"] == "dir"
+    call(fake, "build -", stdin=io.BytesIO(b"FROM b"))
+    assert (fake.last("build")["path"], fake.last("build")["dockerfile"]) == (None, "FROM b")
+    call(fake, "build -f - dir", stdin=b"FROM c")
+    assert (fake.last("build")["path"], fake.last("build")["dockerfile"]) == ("dir", "FROM c")
+
+
+def test_build_refuses_what_it_cannot_read(fake: FakeEngine) -> None:
+    with pytest.raises(UsageError, match="build requires exactly 1 argument"):
+        call(fake, "build -t x")
+    with pytest.raises(UsageError, match="no standard input"):
+        call(fake, "build -")
+    with pytest.raises(InvalidInput, match="UTF-8"):
+        call(fake, "build -", stdin=b"\xff")
+    with pytest.raises(UsageError, match="the cell's body is the Dockerfile"):
+        call(fake, "build -f D .", dockerfile="FROM a")
+
+
+def test_errors_of_the_engine_pass_through(fake: FakeEngine) -> None:
+    with pytest.raises(EngineError, match="no such image: missing"):
+        call(fake, "run missing")
