@@ -147,3 +147,32 @@ def _entry(node: Node, fd: int | None) -> Entry:
         *node.device,
         xattrs=None if fd is None else get_xattrs(fd) or None,
     )
+
+
+def make_directory(path: Path, like: Sequence[Path] = ()) -> None:
+    """Create a directory with the attributes of the root of the merged view ``like``, else 0755 of root.
+
+    Raises
+    ------
+    SystemFailure, PermissionDenied
+        when the kernel refuses, also when the directory exists.
+    """
+    try:
+        os.mkdir(path, 0o700)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with LayerView(like) as view:
+                node = view.find("")
+                if node is None:
+                    Attributes().set_directory(fd, Entry(b"", "dir", 0o755))
+                    return
+                source = view.directory_fd(node)
+                try:
+                    Attributes().set_directory(fd, _entry(node, source))
+                finally:
+                    os.close(source)
+                os.utime(fd, ns=(node.mtime, node.mtime))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise failure(error, f"creating {path}") from error

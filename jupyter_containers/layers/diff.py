@@ -25,6 +25,7 @@ from jupyter_containers.layers.disk import (
     get_xattrs,
     is_opaque,
     is_whiteout,
+    open_owned,
     overlay_style,
     read_record,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from jupyter_containers.layers.base import Node, NodeKind, Progress, Sink
 
 _CHUNK: Final = 1 << 20
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS: Final[dict[int, NodeKind]] = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -178,7 +180,7 @@ class _Differ:
     def _stub(self, fd: int, name: bytes, status: os.stat_result) -> bool:
         """Whether this is still the empty mount point the runtime made."""
         if stat.S_ISDIR(status.st_mode):
-            child = os.open(name, DIRECTORY, dir_fd=fd)
+            child = open_owned(fd, name, DIRECTORY)
             try:
                 # Mount points nested in it were removed before, when they were empty and the tree is normalized.
                 return not os.listdir(child)
@@ -187,7 +189,7 @@ class _Differ:
         return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
     def _directory(self, fd: int, name: bytes, path: bytes, here: _Directory) -> bool:
-        child = os.open(name, DIRECTORY, dir_fd=fd)
+        child = open_owned(fd, name, DIRECTORY)
         try:
             if get_xattr(child, f"{overlay_style()}.overlay.redirect") is not None:
                 raise Unsupported(f"{os.fsdecode(path)!r} is a renamed directory of a mount with redirect_dir")
@@ -221,7 +223,7 @@ class _Differ:
                 self._emit(here, self._linked(entry, status))
                 self._settle_at(fd, name, entry, status)
             return True
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+        opened = open_owned(fd, name, _READ)
         try:
             if get_xattr(opened, f"{overlay_style()}.overlay.metacopy") is not None:
                 raise Unsupported(f"{os.fsdecode(path)!r} has no content of its own (a mount with metacopy)")

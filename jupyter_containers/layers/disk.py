@@ -57,6 +57,31 @@ def reads_everything() -> bool:
     return bool(_capabilities() >> _CAP_DAC_OVERRIDE & 1)
 
 
+def open_owned(parent: int, name: bytes, flags: int) -> int:
+    """Open for reading what its mode may close even to its owner; the mode is as before afterwards.
+
+    A container whose root is this user does not heed modes, so it leaves such files behind. Raises OSError.
+    """
+    try:
+        return os.open(name, flags, dir_fd=parent)
+    except PermissionError:
+        path_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            status = os.fstat(path_fd)
+            if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode):
+                raise
+            # Through the descriptor: chmod by name could be led elsewhere by a link.
+            handle = f"/proc/self/fd/{path_fd}"
+            mode = stat.S_IMODE(status.st_mode)
+            os.chmod(handle, mode | (0o700 if stat.S_ISDIR(status.st_mode) else 0o600))
+            try:
+                return os.open(handle, flags & ~os.O_NOFOLLOW)
+            finally:
+                os.chmod(handle, mode)
+        finally:
+            os.close(path_fd)
+
+
 def is_whiteout(status: os.stat_result) -> bool:
     """Whether this is the mark for a name that was removed."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
