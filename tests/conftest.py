@@ -40,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=NEEDS_USER))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def rung(pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]) -> None:
+    """Into a JUnit report goes the rung of the isolation ladder that the run stands on."""
+    if pytestconfig.getoption("xmlpath", None):
+        from jupyter_containers.linux.probe import probe_host
+
+        report = probe_host(tempfile.gettempdir())
+        record_testsuite_property("rung", report.rung)
+        record_testsuite_property("why", report.summary)
+
+
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Path]:
     """The directory of all stores of this run. Its path is short: socket paths are limited to 107 bytes."""

@@ -25,6 +25,8 @@ Outcome = Literal["passed", "failed", "skipped"]
 # What an ordinary user's run adds to root's: everything but the checks of the repository itself.
 USER_SUITES = ("tests/unit", "tests/contracts", "tests/runtime", "tests/notebook")
 RUNTIME_SUITES = ("tests/contracts", "tests/runtime", "tests/notebook")
+# The rungs of the isolation ladder that a run can stand on, as `doctor` names them.
+RUNGS = ("root", "rootless", "rootless-single-id")
 # Skipped in one run because another one runs it.
 _ELSEWHERE = {"needs uid 0", "runs as an ordinary user only"}
 
@@ -36,6 +38,7 @@ class Report:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    rungs: dict[str, str] = field(default_factory=dict)
 
     def add(self, test: str, outcome: Outcome, reason: str = "") -> None:
         """Merge: failed in one run is failed, passed in one run is passed, else skipped."""
@@ -131,12 +134,15 @@ def read(report: Report, xml: Path, title: str, status: int) -> None:
     """Add one run's JUnit file to the report. A run that wrote none, or failed without a failed test, is a problem."""
     no_tests = 5
     try:
-        cases = list(ET.parse(xml).iter("testcase"))
+        document = ET.parse(xml)
     except (OSError, ET.ParseError):
         report.problems.append(f"{title}: pytest ended with status {status} and wrote no report")
         return
+    properties = {each.get("name", ""): each.get("value", "") for each in document.iter("property")}
+    if "rung" in properties:
+        report.rungs[properties["rung"]] = properties.get("why", "")
     failed = 0
-    for case in cases:
+    for case in document.iter("testcase"):
         test = f"{case.get('classname', '')}::{case.get('name', '')}"
         if case.find("failure") is not None or case.find("error") is not None:
             report.add(test, "failed")
@@ -149,10 +155,22 @@ def read(report: Report, xml: Path, title: str, status: int) -> None:
         report.problems.append(f"{title}: pytest ended with status {status}")
 
 
+def _missing_rungs(report: Report) -> list[str]:
+    """The rungs that tests can stand on and no run did. (The lowest, no namespaces, is covered by unit tests.)"""
+    if not report.rungs:
+        return []
+    why = "; ".join(text for rung, text in report.rungs.items() if rung not in RUNGS)
+    missing = [rung for rung in RUNGS if rung not in report.rungs]
+    return [f"tests on the rung {rung}{f' ({why})' if why else ''}" for rung in missing]
+
+
 def summarize(report: Report, without: Sequence[str]) -> int:
     """Print what could not run and why, what failed, and the totals; the exit status."""
     skipped = report.skipped()
     note("\n== summary ==")
+    without = [*without, *_missing_rungs(report)]
+    if report.rungs:
+        note(f"ran on the rungs: {', '.join(rung for rung in RUNGS if rung in report.rungs)}")
     if skipped or without:
         note("could not run here:")
         for line in without:

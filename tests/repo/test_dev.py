@@ -143,3 +143,19 @@ def test_what_a_temporary_user_leaves_behind_is_killed_and_told(as_user: Callabl
     status, left = as_user("single", ["/bin/sh", "-c", "sleep 987 & exit 7"])
     assert status == 7
     assert [line.split(" (")[0] for line in left] == ["sleep 987"]
+
+
+def test_the_summary_names_the_rungs_that_ran_and_those_that_did_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = suites.Report()
+    passed = (
+        '<testsuite><properties><property name="rung" value="root"/><property name="why" value="is root"/></properties>'
+        '<testcase classname="a" name="b"/></testsuite>'
+    )
+    suites.read(report, write(tmp_path / "one.xml", passed), "the run", 0)
+    assert suites.summarize(report, []) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "ran on the rungs: root" in lines
+    assert "  - tests on the rung rootless" in lines
+    assert lines[-1] == "1 passed, 0 failed, 0 skipped"
