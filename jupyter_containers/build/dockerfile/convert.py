@@ -11,7 +11,7 @@ from jupyter_containers.build.dockerfile import instructions as ins
 from jupyter_containers.build.dockerfile.durations import parse_duration
 from jupyter_containers.build.dockerfile.flags import FlagValues, read_flags
 from jupyter_containers.build.dockerfile.parser import KEYWORDS
-from jupyter_containers.build.dockerfile.words import ArgumentsError
+from jupyter_containers.build.dockerfile.words import SPACE, ArgumentsError, split_keyword
 from jupyter_containers.errors import DockerfileError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def to_instruction(node: Node) -> ins.Instruction:
 def _convert(node: Node) -> ins.Instruction:
     build = _BUILDERS.get(node.keyword)
     if build is None:
-        written = node.line.split(maxsplit=1)[0] if node.line else node.keyword
+        written = split_keyword(node.line)[0] or node.keyword
         close = difflib.get_close_matches(node.keyword, sorted(KEYWORDS), n=1)
         raise ArgumentsError(f"unknown instruction: {written}" + (f" (did you mean {close[0]}?)" if close else ""))
     return build(node, read_flags(node.keyword, node.flags))
@@ -190,7 +190,7 @@ def _expose(node: Node, _flags: FlagValues) -> ins.Expose:
 
 
 def _volume(node: Node, _flags: FlagValues) -> ins.Volume:
-    paths = tuple(path.strip() for path in _at_least_one(node))
+    paths = tuple(path.strip(SPACE) for path in _at_least_one(node))
     if not all(paths):
         raise ArgumentsError("VOLUME specified can not be an empty string")
     return ins.Volume(node, paths)

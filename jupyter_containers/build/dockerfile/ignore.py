@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
+from jupyter_containers.build.dockerfile.words import SPACE
 from jupyter_containers.errors import DockerfileError, SourceRange
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ class Pattern:
         """
         if line.startswith("#"):
             return None
-        text = line.strip()
+        text = line.strip(SPACE)
         exception = text.startswith("!")
         if exception:
-            text = text[1:].strip()
+            text = text[1:].strip(SPACE)
             if not text:
                 raise PatternError('illegal exclusion pattern: "!"')
         if not text:

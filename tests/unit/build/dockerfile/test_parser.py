@@ -82,6 +82,11 @@ def test_equality_is_that_of_meaning() -> None:
     assert dockerfile.parse("FROM a\nRUN b") != dockerfile.parse("FROM a\nRUN c")
 
 
+def test_a_control_character_is_no_space() -> None:
+    with pytest.raises(DockerfileError, match="unknown instruction: \x1f"):
+        dockerfile.parse("FROM a\n\x1f\n")
+
+
 WORDS = [
     "FROM a",
     "RUN",
