@@ -58,9 +58,10 @@ def reads_everything() -> bool:
 
 
 def open_owned(parent: int, name: bytes, flags: int) -> int:
-    """Open for reading what its mode may close even to its owner; the mode is as before afterwards.
+    """Open for reading a file that its mode may close even to its owner; the mode is as before afterwards.
 
-    A container whose root is this user does not heed modes, so it leaves such files behind. Raises OSError.
+    A container whose root is this user does not heed modes, so it leaves such files behind. A directory like that
+    needs a process that does not heed modes either. Raises OSError.
     """
     try:
         return os.open(name, flags, dir_fd=parent)
@@ -68,12 +69,12 @@ def open_owned(parent: int, name: bytes, flags: int) -> int:
         path_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             status = os.fstat(path_fd)
-            if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode):
+            if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
                 raise
             # Through the descriptor: chmod by name could be led elsewhere by a link.
             handle = f"/proc/self/fd/{path_fd}"
             mode = stat.S_IMODE(status.st_mode)
-            os.chmod(handle, mode | (0o700 if stat.S_ISDIR(status.st_mode) else 0o600))
+            os.chmod(handle, mode | 0o600)
             try:
                 return os.open(handle, flags & ~os.O_NOFOLLOW)
             finally:
