@@ -124,8 +124,8 @@ class LayerView:
 
     def read_bytes(self, path: str, *, limit: int) -> bytes:
         """The content of a file; raises NotFound, InvalidInput when it is none or has more than ``limit`` bytes."""
-        with self.open(path) as opened:
-            data = io.BufferedReader(cast("io.RawIOBase", opened)).read(limit + 1)
+        with self.open(path) as opened, io.BufferedReader(cast("io.RawIOBase", opened)) as buffered:
+            data = buffered.read(limit + 1)
         if len(data) > limit:
             raise InvalidInput(f"{path!r} has more than {limit} bytes")
         return data
