@@ -282,7 +282,7 @@ class _Planner:
             arguments=tuple(
                 name for name, value in state.arguments.items() if value is not None and name not in state.env
             ),
-            cwd=settings.absolute(state.settings.working_dir or "/", "."),
+            cwd=settings.absolute("/", state.settings.working_dir or "/", keep_slash=False),
             user=state.settings.user or "",
             timestamp=state.timestamp,
             network=self._options.network,

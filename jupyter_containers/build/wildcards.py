@@ -70,8 +70,8 @@ def _character_class(pattern: str, at: int) -> tuple[str, int]:
 
 
 def _class_character(pattern: str, at: int) -> tuple[str, int]:
-    if pattern[at : at + 1] == "\\":
-        at += 1
-    if at >= len(pattern) or pattern[at] == "]":
+    escaped = pattern[at : at + 1] == "\\"
+    at += escaped
+    if at >= len(pattern) or (pattern[at] in "-]" and not escaped):
         raise InvalidInput(f"the pattern {pattern!r} has a malformed character class")
     return pattern[at], at + 1

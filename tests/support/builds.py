@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.builder import Builder
@@ -24,6 +23,8 @@ from jupyter_containers.oci.image_spec import OCI_LAYER, ContainerConfig, Descri
 from jupyter_containers.oci.names import Digest, Platform, Reference, chain_id
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jupyter_containers.build.cancel import CancelToken
     from jupyter_containers.build.interfaces import OnOutput, PullPolicy
     from jupyter_containers.events import Event, EventSink
@@ -55,7 +56,7 @@ class PlainSnapshotter:
     def info(self, chain: Digest) -> object | None:
         return chain if self._dir(chain).is_dir() else None
 
-    def unpack(self, chain: Digest, blob: Path, *, diff_id: Digest, parents: Sequence[Digest]) -> None:
+    def unpack(self, chain: Digest, blob: Path, **_named: object) -> None:
         with self._lock:
             if self.info(chain) is None:
                 self._dir(chain).mkdir(parents=True)
@@ -151,7 +152,13 @@ class KnownImages:
         self.images[str(Reference.parse(name))] = ResolvedImage(name, manifest, config, (layer,))
 
     def resolve(
-        self, reference: Reference, *, platform: Platform, pull: PullPolicy, sink: EventSink, cancel: CancelToken
+        self,
+        reference: Reference,
+        *,
+        platform: Platform,  # noqa: ARG002 - of the protocol
+        pull: PullPolicy,  # noqa: ARG002 - of the protocol
+        sink: EventSink,  # noqa: ARG002 - of the protocol
+        cancel: CancelToken,  # noqa: ARG002 - of the protocol
     ) -> ResolvedImage:
         self.asked.append(str(reference))
         try:

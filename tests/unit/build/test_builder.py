@@ -6,7 +6,6 @@ import json
 import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +27,7 @@ from tests.support.builds import BASE_TIME, Workshop, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from jupyter_containers.build.interfaces import OnOutput, RunRequest
 
@@ -395,7 +395,12 @@ def test_interrupting_a_build_stops_what_runs_and_leaves_the_cache_whole(app: Wo
         raise AssertionError("it was not cancelled")
 
     app.sandbox.actions["hang"] = hang
-    stopper = threading.Thread(target=lambda: (running.wait(10), token.cancel()))
+
+    def stop() -> None:
+        running.wait(10)
+        token.cancel()
+
+    stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(Cancelled):
         app.build("FROM base\nRUN good\nRUN hang\n", cancel=token)

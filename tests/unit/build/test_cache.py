@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +22,7 @@ from jupyter_containers.oci.names import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 DIGEST = Digest.of(b"layer")
 LAYER = Layer(Descriptor(OCI_LAYER, DIGEST, 5), DIGEST)
@@ -30,7 +30,8 @@ TEXTS = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4)
 
 
 def material(**tables: dict[str, str]) -> Material:
-    return Material("run", **{**{name: {} for name in ("facts", "arguments", "variables", "files")}, **tables})
+    facts, arguments, variables, files = (tables.get(n, {}) for n in ("facts", "arguments", "variables", "files"))
+    return Material("run", facts, arguments, variables, files)
 
 
 def record(
@@ -107,10 +108,10 @@ def test_descriptions_name_files_first_and_the_parent_only_alone() -> None:
     def copy(files: dict[str, str], parent: Digest) -> Material:
         return keys.copy_material(CopyFiles((".",), "/"), parent=parent, files=files)
 
-    one = copy({name: "1" for name in "abcdef"}, DIGEST)
+    one = copy(dict.fromkeys("abcdef", "1"), DIGEST)
     other = Digest.of(b"x")
-    assert keys.describe(keys.compare(one, copy({name: "1" for name in "abcdef"}, other))) == "parent changed"
-    changed = copy({**{name: "2" for name in "abcde"}, "g": "1"}, other)
+    assert keys.describe(keys.compare(one, copy(dict.fromkeys("abcdef", "1"), other))) == "parent changed"
+    changed = copy({**dict.fromkeys("abcde", "2"), "g": "1"}, other)
     assert keys.describe(keys.compare(one, changed)) == (
         "file changed: a, b, c and 2 more; file added: g; file removed: f"
     )
