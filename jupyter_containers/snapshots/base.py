@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -13,8 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from jupyter_containers.layers.base import Progress, Sink, Trees, Written
+    from jupyter_containers.layers.base import Progress, Sink, Written
     from jupyter_containers.oci.runtime_spec import Mount
+    from jupyter_containers.snapshots.scratch import ScratchSpace
 
 
 def chain_ids(diff_ids: Sequence[Digest]) -> list[Digest]:
@@ -47,7 +47,7 @@ class Scratch:
     upper: Path
     work: Path
     parents: tuple[Digest, ...]
-    trees: Trees
+    space: ScratchSpace | None = None
     lock_fd: int = -1
 
     def __enter__(self) -> Self:
@@ -60,12 +60,9 @@ class Scratch:
 
     def close(self) -> None:
         """Remove it, unless it is in a directory of the caller's. Idempotent."""
-        if self.lock_fd >= 0:
+        if self.space is not None and self.lock_fd >= 0:
             fd, self.lock_fd = self.lock_fd, -1
-            try:
-                self.trees.remove(self.directory)
-            finally:
-                os.close(fd)
+            self.space.discard(self.directory, fd)
 
 
 class Snapshotter(Protocol):

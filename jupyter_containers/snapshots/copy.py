@@ -14,7 +14,6 @@ from jupyter_containers.layers.base import DiffOptions
 from jupyter_containers.oci.runtime_spec import Mount
 from jupyter_containers.snapshots.base import LayerInfo, Scratch
 from jupyter_containers.snapshots.layerdir import LayerDirectory
-from jupyter_containers.snapshots.scratch import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ class CopySnapshotter:
 
     def attach(self, parents: Sequence[Digest], directory: Path) -> Scratch:
         """See :meth:`Snapshotter.attach`."""
-        return Scratch(directory, directory / "upper", directory / "work", tuple(parents), self._trees)
+        return Scratch(directory, directory / "upper", directory / "work", tuple(parents))
 
     def mounts(self, parents: Sequence[Digest], scratch: Scratch | None, *, volatile: bool = False) -> list[Mount]:
         """See :meth:`Snapshotter.mounts`. Always a bind mount of a whole tree; ``volatile`` changes nothing.
@@ -110,7 +109,4 @@ class CopySnapshotter:
 
     def sweep(self) -> int:
         """See :meth:`Snapshotter.sweep`."""
-        try:
-            return self._layers.sweep()
-        except OSError as error:
-            raise failure(error, "sweeping scratch directories") from error
+        return self._layers.sweep()

@@ -53,7 +53,7 @@ class LayerDirectory:
             if known is not None:
                 return known
             directory, fd = self.scratch.new()
-            with Scratch(directory, directory, directory, tuple(parents), self.trees, fd):
+            with Scratch(directory, directory, directory, tuple(parents), self.scratch, fd):
                 layer = self._new_layer(directory)
                 try:
                     with open(blob, "rb", buffering=0) as opened:
@@ -136,7 +136,7 @@ class LayerDirectory:
     def new_scratch(self, parents: Sequence[Digest]) -> Scratch:
         """A locked scratch whose upper directory can become a layer; upper and work are not made yet."""
         directory, fd = self.scratch.new()
-        scratch = Scratch(directory, directory / "layer" / "diff", directory / "work", tuple(parents), self.trees, fd)
+        scratch = Scratch(directory, directory / "layer" / "diff", directory / "work", tuple(parents), self.scratch, fd)
         try:
             self._new_layer(directory)
         except BaseException:
@@ -148,7 +148,7 @@ class LayerDirectory:
         """See :meth:`~jupyter_containers.snapshots.base.Snapshotter.remove`."""
         with self._chain_lock(chain):
             directory, fd = self.scratch.new()
-            with Scratch(directory, directory, directory, (), self.trees, fd):
+            with Scratch(directory, directory, directory, (), self.scratch, fd):
                 try:
                     # Out of sight in one step; a crash while deleting leaves scratch, never half a layer.
                     os.rename(self.path(chain), directory / "layer")

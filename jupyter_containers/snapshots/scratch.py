@@ -89,6 +89,28 @@ class ScratchSpace:
             raise failure(error, f"creating {path}") from error
         return path, fd
 
+    def discard(self, path: Path, fd: int) -> None:
+        """Remove a directory whose lock is held as ``fd``, which is closed.
+
+        The lock goes last, and no sweep sees the directory without one.
+
+        Raises
+        ------
+        PermissionDenied, SystemFailure
+            when something in it cannot be removed; the next sweep tries again.
+        """
+        try:
+            for name in os.listdir(path):
+                if name != "lock":
+                    self._trees.remove(path / name)
+            with locked(self.root / "lock", fcntl.LOCK_SH):
+                os.unlink(path / "lock")
+                os.rmdir(path)
+        except OSError as error:
+            raise failure(error, f"removing {path}") from error
+        finally:
+            os.close(fd)
+
     def sweep(self) -> int:
         """Remove what dead processes left and say how many there were.
 
@@ -103,12 +125,10 @@ class ScratchSpace:
         problem: EngineError | None = None
         for path, fd in self._dead():
             try:
-                self._trees.remove(path)
+                self.discard(path, fd)
                 removed += 1
             except EngineError as error:
                 problem = error
-            finally:
-                os.close(fd)
         if problem is not None:
             raise problem
         return removed
@@ -116,19 +136,20 @@ class ScratchSpace:
     def _dead(self) -> list[tuple[Path, int]]:
         """The directories nobody owns, each with its lock held from now on."""
         dead = []
-        with locked(self.root / "lock", fcntl.LOCK_EX):
-            for name in os.listdir(self.root):
-                path = self.root / name
-                if name == "lock":
-                    continue
-                try:
-                    fd = os.open(path / "lock", _OPEN, 0o600)
-                except FileNotFoundError:
-                    continue  # its owner finished meanwhile
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(fd)
-                else:
-                    dead.append((path, fd))
+        try:
+            with locked(self.root / "lock", fcntl.LOCK_EX):
+                for name in os.listdir(self.root):
+                    if name == "lock":
+                        continue
+                    # One without a lock file is that of a process killed between two calls: all others hold the lock
+                    # of the whole while theirs is missing. So it may be given one.
+                    fd = os.open(self.root / name / "lock", _OPEN, 0o600)
+                    try:
+                        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        os.close(fd)
+                    else:
+                        dead.append((self.root / name, fd))
+        except OSError as error:
+            raise failure(error, f"sweeping {self.root}") from error
         return dead
