@@ -163,6 +163,8 @@ def listen(run_dir: str) -> socket:
     channel = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK)
     os.chdir(run_dir)
     try:
+        if os.path.lexists(SOCKET_NAME):
+            os.unlink(SOCKET_NAME)  # of a monitor that was killed
         channel.bind(SOCKET_NAME)
     finally:
         os.chdir("/")

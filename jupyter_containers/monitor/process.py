@@ -79,6 +79,8 @@ class Monitor:
     def start(self) -> None:
         """Everything up to the container's program, as far as the monitor does it. The rest happens in the loop."""
         request = self.request
+        if self._state_dir:
+            _remove(f"{self._state_dir}/exit")  # of an earlier run of the same container
         if self._run_dir:
             self._listener = control.listen(self._run_dir)
             self.loop.watch(self._listener.fileno(), READ, self._accept)
@@ -296,10 +298,7 @@ class Monitor:
             self._listener = None
         names = (control.SOCKET_NAME, "monitor.json") if self._run_dir else ()
         for name in names:
-            try:
-                os.unlink(f"{self._run_dir}/{name}")
-            except FileNotFoundError:
-                continue
+            _remove(f"{self._run_dir}/{name}")
         if self._run_dir and not self.request["spec"].get("root", {}).get("path"):
             try:
                 os.rmdir(self._mountpoint)
@@ -329,6 +328,13 @@ class Monitor:
 
 def _failure(step: str, errno: int, detail: str) -> dict[str, Any]:
     return {"kind": "failed", "what": "failed", "step": step, "errno": errno, "detail": detail}
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def run(request: dict[str, Any], channel: socket, clients: list[int], owner: int, boot_id: str) -> None:

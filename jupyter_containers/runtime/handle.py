@@ -116,7 +116,7 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal, through the monitor. Nothing happens when the process has ended."""
-        self._tell({"kind": "signal", "number": number})
+        self._tell({"kind": "signal", "number": int(number)})
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -128,12 +128,16 @@ class LaunchRequest(_LaunchRequired, total=False):
 
 
 class ExecRequest(TypedDict, total=False):
-    """Another process in a running container: ``process`` as in a configuration, ``user`` as in LaunchRequest."""
+    """Another process in a running container: ``process`` as in a configuration, the others as in LaunchRequest.
+
+    ``detach``: outlive the connection that asked for it; otherwise it is killed when that is closed.
+    """
 
     process: Process
     user: str | None
     groups: list[str]
     seccomp: bytes
+    detach: bool
 
 
 class Failure(TypedDict):
@@ -149,7 +153,11 @@ class Failure(TypedDict):
 
 
 class Usage(TypedDict, total=False):
-    """What the container used: CPU time in nanoseconds, the largest resident set or cgroup peak in bytes."""
+    """What the container used: CPU time in nanoseconds, the peak of memory in bytes.
+
+    From its cgroup. Without one these are the figures of wait4(2), whose peak is the largest resident set of any single
+    process and never less than that of the small interpreter the program was started from, some 10 MB.
+    """
 
     cpu_user_ns: int
     cpu_system_ns: int
