@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOG_LIMIT = 16 * 1024
+# Reasons for having run a step that tell nobody anything.
+_OBVIOUS = frozenset({"never built", "pulled"})
 StepState: TypeAlias = Literal["running", "cached", "done", "failed", "canceled"]
 
 
@@ -90,7 +92,7 @@ class Progress:
         """Take in one event; those that are no progress are ignored."""
         match event:
             case StepStarted():
-                place = f"{event.stage} {event.index}/{event.total}" if event.stage else f"{event.index}/{event.total}"
+                place = f"{_stage(event.stage)}{event.index}/{event.total}"
                 number = len(self.steps) + 1
                 self.steps[event.vertex] = Step(
                     number, event.vertex, f"[{place}] {event.text}", event.line, self.clock()
@@ -139,6 +141,13 @@ class Progress:
         return ", ".join(parts)
 
 
+def _stage(name: str) -> str:
+    """A stage without a name is known by its number, and the first one needs none, as in BuildKit's output."""
+    if name in {"", "0"}:
+        return ""
+    return f"stage-{name} " if name.isdecimal() else f"{name} "
+
+
 def outcome(step: Step) -> str:
     """How a step stands, in words, as BuildKit prints it."""
     match step.state:
@@ -147,7 +156,7 @@ def outcome(step: Step) -> str:
         case "cached":
             return "CACHED"
         case "done":
-            why = f" (not cached: {step.reason})" if step.reason and step.reason != "never built" else ""
+            why = f" (not cached: {step.reason})" if step.reason and step.reason not in _OBVIOUS else ""
             return f"DONE {step.seconds:.1f}s{why}"
         case "failed":
             return f"ERROR {step.error}"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from jupyter_containers.commands.lines import LineProgress, LiveProgress, transfer_line
 from jupyter_containers.commands.steps import LOG_LIMIT, Progress, outcome
 from jupyter_containers.events import (
@@ -49,6 +51,17 @@ def test_a_build_is_told_in_lines() -> None:
         "",
         "built abababababab as tool:1 in 1.3s",
     ]
+
+
+@pytest.mark.parametrize(("stage", "place"), [("", "1/2"), ("0", "1/2"), ("1", "stage-1 1/2"), ("base", "base 1/2")])
+def test_stages_without_a_name_go_by_number(stage: str, place: str) -> None:
+    assert plain([StepStarted("a", 1, 2, stage, "FROM x", 1)]) == [f"#1 [{place}] FROM x"]
+
+
+@pytest.mark.parametrize("reason", ["", "never built", "pulled"])
+def test_obvious_reasons_are_not_told(reason: str) -> None:
+    step = StepStarted("a", 1, 1, "", "FROM x", 1)
+    assert plain([step, StepFinished("a", cached=False, seconds=1, reason=reason)])[1] == "#1 DONE 1.0s"
 
 
 def test_a_failed_step_is_told() -> None:

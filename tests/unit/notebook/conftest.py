@@ -31,7 +31,8 @@ def shell(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     hook, module = sys.displayhook, sys.modules["__main__"]
     config = Config()
     config.HistoryManager.enabled = False
-    made: Any = InteractiveShell(config=config)
+    make: Any = InteractiveShell
+    made = make(config=config)
     notebook.load(made)
     yield made
     notebook.unload(made)

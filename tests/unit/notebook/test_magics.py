@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,13 +14,10 @@ from jupyter_containers.events import Notice, Output, StepFinished, StepStarted
 from jupyter_containers.notebook.magics import Interrupted
 from tests.support.fake_engine import CONTAINER_ID, FakeEngine, result
 
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
 Shell = Any
 
 
-def run(shell: InteractiveShell, source: str) -> Any:
+def run(shell: Shell, source: str) -> Any:
     """The value of a cell; what it raised is raised."""
     outcome = shell.run_cell(source)
     outcome.raise_error()

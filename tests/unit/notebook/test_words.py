@@ -81,7 +81,7 @@ def test_what_a_shell_would_quote_comes_back(words: list[str]) -> None:
     assert texts(shlex.join(words)) == words
 
 
-@given(st.text(alphabet="ab {}'\"\\;$\t"))
+@given(st.text(alphabet="ab {}'\"\\;\t"))
 def test_lines_without_expressions_are_split_as_the_standard_library_does(line: str) -> None:
     try:
         found, silenced = split(line)
