@@ -77,7 +77,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 f"run has no option {min(unknown)!r}",
                 hint="options are named as docker's long flags, with underscores: memory, pids_limit, read_only",
             )
-        values = {key: _as_tuple(key, value) if key in _LISTS else value for key, value in keywords.items()}
+        values: dict[str, Any] = {
+            key: _as_tuple(key, value) if key in _LISTS else value for key, value in keywords.items()
+        }
         entrypoint = values.get("entrypoint")
         if entrypoint is not None and not isinstance(entrypoint, str):
             values["entrypoint"] = tuple(entrypoint)

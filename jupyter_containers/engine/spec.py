@@ -75,8 +75,10 @@ class Sandboxing:
     privileged: bool
 
 
-def sandboxing(options: RunOptions) -> Sandboxing:
+def sandboxing(options: RunOptions, *, guards_devices: bool = True) -> Sandboxing:
     """Read the options that say how isolated a container is.
+
+    Where devices cannot be guarded by rules, a container must not be able to make a device node: it loses CAP_MKNOD.
 
     Raises
     ------
@@ -104,13 +106,15 @@ def sandboxing(options: RunOptions) -> Sandboxing:
                 )
     if options.privileged:
         return Sandboxing(
-            capabilities.all_capabilities(),
+            list(capabilities.known_here()),
             seccomp=False,
             no_new_privileges=no_new_privileges,
             masked=False,
             privileged=True,
         )
     granted = capabilities.parse_add_drop(options.cap_add, options.cap_drop)
+    if not guards_devices:
+        granted = [name for name in granted if name != "CAP_MKNOD"]
     return Sandboxing(granted, seccomp, no_new_privileges, masked, privileged=False)
 
 
@@ -118,6 +122,7 @@ def sandboxing(options: RunOptions) -> Sandboxing:
 class SpecInput:
     """Everything a specification is made from, all decided beforehand.
 
+    ``root`` is an empty directory on which the root file system is mounted, in the container's mount namespace alone;
     ``files`` maps a place in the container to the engine's file that is bound there (hosts, resolv.conf, hostname).
     """
 
@@ -130,6 +135,7 @@ class SpecInput:
     options: RunOptions
     rootless: bool
     cgroups_path: str
+    root: str
     files: Mapping[str, str] = field(default_factory=dict)
     extra_mounts: Sequence[Mount] = ()
 
@@ -140,7 +146,7 @@ def make_spec(given: SpecInput) -> Spec:
     return {
         "ociVersion": SPEC_VERSION,
         "process": _process(given),
-        "root": {"path": "rootfs", "readonly": options.read_only},
+        "root": {"path": given.root, "readonly": options.read_only},
         "hostname": given.hostname,
         "mounts": [*_system_mounts(given), *given.extra_mounts, *_option_mounts(options), *_file_mounts(given)],
         "linux": _linux(given),

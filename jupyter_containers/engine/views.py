@@ -119,7 +119,7 @@ class RunResult:
     @property
     def cause(self) -> str:
         """Why it ended as it did, in words; empty for exit status 0."""
-        if self.oom_killed:
+        if self.oom_killed and self.exit_code:
             limit = f" (limit {self.memory_limit / 2**20:.0f} MiB)" if self.memory_limit else ""
             return f"killed: out of memory{limit}"
         if self.exit_code > 128:  # noqa: PLR2004 - 128 + signal, as shells report it

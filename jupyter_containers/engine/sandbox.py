@@ -1,0 +1,116 @@
+"""How a RUN step runs: the builder's ``Sandbox``, made of snapshots and the runtime."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from jupyter_containers.build.interfaces import Layer, RunOutcome, chain_ids
+from jupyter_containers.engine.launcher import Plan
+from jupyter_containers.engine.options import RunOptions
+from jupyter_containers.engine.spec import sandboxing
+from jupyter_containers.engine.streams import InputFeed, OutputPipes
+from jupyter_containers.network import files
+from jupyter_containers.oci.image_spec import OCI_LAYER, Descriptor
+from jupyter_containers.oci.names import Digest
+
+if TYPE_CHECKING:
+    from jupyter_containers.build.cancel import CancelToken
+    from jupyter_containers.build.interfaces import OnOutput, RunRequest
+    from jupyter_containers.engine.parts import Parts
+    from jupyter_containers.oci.runtime_spec import Mount
+    from jupyter_containers.snapshots.base import Scratch
+
+HOSTNAME = "buildkitsandbox"
+
+
+class BuildSandbox:
+    """Implements :class:`~jupyter_containers.build.interfaces.Sandbox`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def run(self, request: RunRequest, *, on_output: OnOutput, cancel: CancelToken) -> RunOutcome:
+        """Run a command on a fresh snapshot and keep what it changed if it ends with 0."""
+        cancel.check()
+        chains = chain_ids(request.layers)
+        with self._parts.snapshotter.prepare(chains) as scratch:
+            status, cause, stubs = self._execute(request, scratch, on_output, cancel)
+            cancel.check()
+            if status:
+                return RunOutcome(status, None, cause)
+            return RunOutcome(0, self._keep(request, scratch, stubs, chains))
+
+    def _execute(
+        self, request: RunRequest, scratch: Scratch, on_output: OnOutput, cancel: CancelToken
+    ) -> tuple[int, str, list[str]]:
+        launch = self._parts.planner.request(self._plan(request, scratch))
+        launch["direct"] = True
+        launch["log"] = None
+        pipes, feed = OutputPipes(), InputFeed(None)
+        try:
+            process = self._parts.spawner.launch(launch, feed.descriptor, pipes.stdout, pipes.stderr)
+            pipes.close_writers()
+            with process, cancel.calling(process.kill):
+                pipes.pump(on_output)
+                status = process.wait()
+                assert status is not None
+                return status["code"], status["cause"], process.created_mountpoints
+        finally:
+            pipes.close()
+            feed.close()
+
+    def _plan(self, request: RunRequest, scratch: Scratch) -> Plan:
+        planner = self._parts.planner
+        root = f"{scratch.directory}/rootfs"
+        os.mkdir(root, 0o711)
+        network = "none" if request.network == "none" else "host"
+        hosts = files.hosts_file(HOSTNAME, [], request.extra_hosts)
+        extra: list[Mount] = [
+            {
+                "destination": place,
+                "type": "none",
+                "source": planner.shared_file(name, data, mode=mode),
+                "options": ["rbind", "rprivate", "ro"],
+            }
+            for place, name, data, mode in (
+                ("/etc/hosts", "hosts", hosts, 0o644),
+                ("/etc/resolv.conf", "resolv", self._resolv_conf(network), 0o644),
+                *((script.path, "script", script.data, 0o755) for script in request.scripts),
+            )
+        ]
+        options = RunOptions()
+        return Plan(
+            id=f"build-{secrets.token_hex(8)}",
+            args=request.argv,
+            env=request.env,
+            cwd=request.cwd,
+            user=request.user,
+            hostname=HOSTNAME,
+            network=network,
+            options=options,
+            sandboxing=sandboxing(options, guards_devices=self._parts.host.guards_devices),
+            root=root,
+            rootfs=self._parts.snapshotter.mounts(scratch.parents, scratch, volatile=True),
+            extra_mounts=extra,
+        )
+
+    def _resolv_conf(self, network: str) -> bytes:
+        return b"" if network == "none" else self._parts.host.resolv_conf()
+
+    def _keep(self, request: RunRequest, scratch: Scratch, stubs: list[str], chains: list[Digest]) -> Layer:
+        """Make the upper directory a layer: a blob, and the extracted directory."""
+        store, snapshotter = self._parts.store, self._parts.snapshotter
+        with store.ingest() as blob:
+            written = snapshotter.diff(
+                scratch,
+                blob,
+                timestamp=request.timestamp,
+                exclude=frozenset(stub.lstrip("/") for stub in stubs),
+                normalize=True,
+            )
+            digest = blob.commit()
+        chain = Digest.of(f"{chains[-1]} {digest}".encode()) if chains else digest
+        snapshotter.commit(scratch, chain, written, store.path(digest))
+        return Layer(Descriptor(OCI_LAYER, digest, written.size), digest)
