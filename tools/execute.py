@@ -87,8 +87,11 @@ def execute(source: Path, directory: Path) -> int:
     status = 0
     try:
         asyncio.run(client.async_execute())
-    except (CellExecutionError, DeadKernelError) as error:
-        print(_ESCAPES.sub("", str(error)).rstrip(), file=sys.stderr)
+    except CellExecutionError as error:
+        print(f"cell {narrator.done} failed: {error.ename}: {_ESCAPES.sub('', error.evalue)}", file=sys.stderr)
+        status = 1
+    except DeadKernelError as error:
+        print(f"the kernel ended: {error}", file=sys.stderr)
         status = 1
     target = directory / source.name
     nbformat.write(notebook, target)
