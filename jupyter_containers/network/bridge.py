@@ -219,7 +219,7 @@ def _look(name: str) -> tuple[int, _Address | None]:
 
 
 def _route_table() -> list[tuple[str, IPv4Network]]:
-    """This host's routes: interface and destination (proc_pid_net(5); addresses in the byte order of the machine)."""
+    """Routes of this host: interface and destination (proc_pid_net(5); addresses in the byte order of the machine)."""
     found = []
     with open("/proc/net/route", encoding="ascii") as file:
         for line in list(file)[1:]:

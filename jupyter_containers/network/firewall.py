@@ -113,7 +113,8 @@ def remove(bridge: str) -> None:
 def foreign_forward_drops() -> list[str]:
     """The chains of others that drop what is forwarded unless a rule of theirs accepts it, as ``family table chain``.
 
-    An ``accept`` of ours does not help there: every chain of a hook has to let a packet through (nft(8), "VERDICT"). Does not need pyroute2.
+    An ``accept`` of ours does not help there: every chain of a hook has to let a packet through (nft(8), "VERDICT").
+    Does not need pyroute2.
     """
     message = struct.pack("=IHHIIBBH", 20, _SUBSYSTEM | _GETCHAIN, _REQUEST | _DUMP, 1, 0, 0, 0, 0)
     found = []
