@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from jupyter_containers.engine import Container, HostReport, Image
+    from jupyter_containers.commands.results import HostReport
+    from jupyter_containers.engine import Container, Image
     from jupyter_containers.engine.views import EngineInfo, RunResult
 
 _OUTPUT_LIMIT = 64 * 1024
@@ -116,25 +117,14 @@ def image_text(image: Image) -> str:
 
 
 def container_html(container: Container) -> str:
-    """A container in the state it has now."""
-    row = container.summary()
-    return _definitions(
-        f"Container {row.name}",
-        {
-            "Id": markup.code(humane.short_id(row.id)),
-            "Image": markup.code(row.image),
-            "Command": markup.code(row.command),
-            "Status": escape(row.status),
-            "Address": markup.code(row.address) if row.address else "",
-            "Ports": escape(row.ports),
-        },
-    )
+    """A container: how to find it. What it does now is asked with ``ps``."""
+    values = {"Id": markup.code(container.short_id), "Image": markup.code(container.image)}
+    return _definitions(f"Container {container.name}", values)
 
 
 def container_text(container: Container) -> str:
     """A container in a terminal."""
-    row = container.summary()
-    return f"Container({row.name}: {humane.short_id(row.id)}, {row.image}, {row.status})"
+    return f"Container({container.name}: {container.short_id}, {container.image})"
 
 
 _VIEWS = "jupyter_containers.engine.views"

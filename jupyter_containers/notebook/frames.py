@@ -60,7 +60,10 @@ class Listing(pd.DataFrame):
         places = [place for place in range(len(self.columns)) if not _is_blank(self.iloc[:, place])]
         columns = [_shown(str(self.columns[place]), part.iloc[:, place]) for place in places]
         index = [_text(str(self.index.name), value) for value in part.index]
-        header = ["" if self.index.name is None else str(self.index.name), *(str(self.columns[place]) for place in places)]
+        header = [
+            "" if self.index.name is None else str(self.index.name),
+            *(str(self.columns[place]) for place in places),
+        ]
         rows = [[first, *cells] for first, *cells in zip(index, *columns, strict=True)]
         return header, rows, len(self) - len(part)
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 from typing import TYPE_CHECKING
 
+from jupyter_containers.events import Event, Notice
+
 if TYPE_CHECKING:
     from jupyter_containers.engine import Engine
+
+
+def _tell(event: Event) -> None:
+    """What the engine repaired when it was opened is said where the cell's errors are."""
+    if isinstance(event, Notice):
+        sys.stderr.write(f"{event.text}\n")
 
 
 class Session:
@@ -23,7 +32,7 @@ class Session:
             if self._engine is None:
                 from jupyter_containers.engine import Engine  # noqa: PLC0415 - it is slow to import
 
-                self._engine = Engine()
+                self._engine = Engine(on_event=_tell)
                 atexit.register(self.close)
             return self._engine
 
