@@ -54,7 +54,8 @@ def unpack(store: ContentStore, image: Image, target: Path) -> Path:
     target.mkdir()
     for layer in image.layers:
         with tarfile.open(store.path(layer.digest)) as archive:
-            archive.extractall(target, filter="fully_trusted")
+            archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)  # not in Python 3.11.2
+            archive.extractall(target)
     return target
 
 
