@@ -8,6 +8,7 @@ import os
 import resource
 import stat
 from _socket import MSG_DONTWAIT
+from errno import EINVAL
 
 from jupyter_containers.linux import syscalls
 from jupyter_containers.runtime import credentials, plan, program
@@ -100,6 +101,8 @@ class Start:
                 f"{spec_user.get('uid', 0)}:{spec_user['gid']}" if "gid" in spec_user else str(spec_user.get("uid", 0))
             )
         self.identity = resolve(user, groups, _text("/etc/passwd"), _text("/etc/group"))
+        if not self.setgroups and not groups:
+            self.identity.groups.clear()  # with a single mapped id nobody can have others; asking for them is an error
         self.identity.groups += [gid for gid in spec_user.get("additionalGids", []) if gid not in self.identity.groups]
 
     def working_directory(self) -> None:
@@ -136,7 +139,11 @@ class Start:
         info = os.fstat(descriptor)
         made_for_it = stat.S_ISFIFO(info.st_mode) or (self.master >= 0 and stat.S_ISCHR(info.st_mode))
         if made_for_it and info.st_uid != self.identity.uid:
-            os.fchown(descriptor, self.identity.uid, -1)
+            try:
+                os.fchown(descriptor, self.identity.uid, -1)
+            except OSError as error:
+                if error.errno != EINVAL:  # a user that is not mapped: the next step says so
+                    raise
 
     def become(self) -> None:
         """Change the user; die with the monitor still."""

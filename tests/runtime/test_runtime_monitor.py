@@ -253,9 +253,7 @@ def owner(tmp_path: Path, request: LaunchRequest) -> tuple[subprocess.Popen[str]
 
 def test_the_death_of_the_owner_ends_a_foreground_container(box: Box, tmp_path: Path) -> None:
     mark = tmp_path / "cleaned"
-    engine, pid, spawner_pid = owner(
-        box, tmp_path, box.request("sleep", "60", cleanup=["/bin/busybox", "touch", str(mark)])
-    )
+    engine, pid, spawner_pid = owner(tmp_path, box.request("sleep", "60", cleanup=["/bin/busybox", "touch", str(mark)]))
     assert box.state_now().status == "running"
     engine.kill()
     engine.wait()
