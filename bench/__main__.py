@@ -31,6 +31,20 @@ ROWS = {
     "build of 9 steps, all cached": ("build", 0.0),
     "the same, each after 30 ms of quiet  ": ("build", QUIET),
 }
+# podman writes there whatever its options say
+STORES = Path("/var/lib/containers")
+# /sys shows the network namespace it was mounted in; the cgroups below it are kept
+PREPARE = f"""
+ip link set lo up
+mount -t tmpfs none /run
+mount -t tmpfs none {STORES}
+mkdir /run/cgroup
+mount --rbind /sys/fs/cgroup /run/cgroup
+mount -t sysfs none /sys
+mount --rbind /run/cgroup /sys/fs/cgroup
+umount -l /run/cgroup
+exec "$@"
+"""
 WARM, COMMAND = "ours", "ours, new process"
 
 
@@ -113,16 +127,14 @@ def in_own_namespaces(arguments: list[str]) -> int | None:
     if os.geteuid() != 0 or "--inside" in arguments or not shutil.which("unshare"):
         return None
     inner = [sys.executable, "-m", "bench", "--inside", *arguments]
-    stores = Path("/var/lib/containers")  # podman writes there whatever its options say
-    was_there = stores.exists()
-    stores.mkdir(exist_ok=True)
-    script = f'ip link set lo up; mount -t tmpfs none /run && mount -t tmpfs none {stores} && exec "$@"'
-    command = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *inner]
+    was_there = STORES.exists()
+    STORES.mkdir(exist_ok=True)
+    command = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-ec", PREPARE, "sh", *inner]
     try:
         return subprocess.run(command, check=False).returncode
     finally:
         if not was_there:
-            stores.rmdir()
+            STORES.rmdir()
 
 
 def main(arguments: list[str]) -> int:
