@@ -69,6 +69,7 @@ def connect(pid: int, *, helper: str | None = None, timeout: float = 10.0, tun: 
         raise
     finally:
         os.close(errors)
+    _watchers.add(watcher)
     return Connection(name, ADDRESS, GATEWAY, NAME_SERVER)
 
 
@@ -132,7 +133,6 @@ def _start(pid: int, command: list[str]) -> tuple[int, int]:
         raise
     finally:
         os.close(null)
-    _watchers.add(watcher)
     return watcher, errors
 
 
@@ -140,8 +140,7 @@ def _wait(pid: int, watcher: int, errors: int, name: str, timeout: float) -> Non
     """Until the namespace has a default route, which both helpers set last."""
     deadline = time.monotonic() + timeout
     while not _has_route(pid):
-        if os.waitpid(watcher, os.WNOHANG)[0]:
-            _watchers.discard(watcher)
+        if _ended(watcher):
             text = os.pread(errors, 4096, 0).decode(errors="replace").strip()
             last = (text.splitlines() or ["it ended without a word"])[-1]
             raise SystemFailure(f"{name} could not connect the container: {last}")
@@ -168,16 +167,17 @@ def _end(watcher: int) -> None:
         os.kill(watcher, signal.SIGTERM)
         os.waitpid(watcher, 0)
     except (ProcessLookupError, ChildProcessError):
-        pass  # it is gone, and was reaped
-    _watchers.discard(watcher)
+        return  # it ended by itself and was reaped
+
+
+def _ended(watcher: int) -> bool:
+    """Whether a watcher has ended; if so it is reaped."""
+    try:
+        return os.waitpid(watcher, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def _reap() -> None:
     """Take leave of the watchers that ended with their containers."""
-    for watcher in list(_watchers):
-        try:
-            ended, _status = os.waitpid(watcher, os.WNOHANG)
-        except ChildProcessError:
-            ended = watcher
-        if ended:
-            _watchers.discard(watcher)
+    _watchers.difference_update([watcher for watcher in tuple(_watchers) if _ended(watcher)])
