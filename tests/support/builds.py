@@ -61,7 +61,9 @@ class PlainSnapshotter:
             if self.info(chain) is None:
                 self._dir(chain).mkdir(parents=True)
                 with tarfile.open(blob) as archive:
-                    archive.extractall(self._dir(chain), filter="fully_trusted")
+                    # Set rather than passed: early 3.11 releases do not know the parameter.
+                    archive.extraction_filter = lambda member, _path: member
+                    archive.extractall(self._dir(chain))
                 self.unpacked.append(chain)
 
     def layer_dirs(self, parents: Sequence[Digest]) -> list[Path]:
