@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_containers import __version__
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.results import Documents, Info, Lines, Report, Result
 from jupyter_containers.errors import EngineError, NotFound
+from jupyter_containers.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

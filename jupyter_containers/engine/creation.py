@@ -130,8 +130,11 @@ def start(parts: Parts, record: ContainerRecord, stdio: tuple[int | None, int | 
     chains = [Digest(chain) for chain in record.chains]
     scratch = parts.snapshotter.prepare(chains, directory=directory)
     attachment = networking.attach(parts, record)
+    if attachment:
+        record = msgspec.structs.replace(record, address=attachment.address)
+        parts.state.update_container(record.id, record.encode())
     files = {}
-    for place, name, data in networking.files(parts, record, attachment):
+    for place, name, data in networking.files(record, attachment):
         write_file(run / name, data)
         files[place] = str(run / name)
     plan = Plan(

@@ -8,7 +8,6 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from jupyter_containers import __version__
 from jupyter_containers.config import find_paths
 from jupyter_containers.engine import recovery
 from jupyter_containers.engine.containers import Containers
@@ -17,6 +16,7 @@ from jupyter_containers.engine.parts import Parts
 from jupyter_containers.engine.views import EngineInfo
 from jupyter_containers.errors import Unsupported
 from jupyter_containers.events import Notice, ignore
+from jupyter_containers.version import __version__
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -84,15 +84,6 @@ class Host:
             repaired.append(f"the cgroups of {identity[:12]} were removed")
         return repaired
 
-    @staticmethod
-    def resolv_conf() -> bytes:
-        """The host's resolver configuration, empty where it has none."""
-        try:
-            with open("/etc/resolv.conf", "rb") as file:
-                return file.read()
-        except OSError:
-            return b""
-
 
 def _age(plan: CgroupPlan) -> float:
     """Seconds since the youngest of its directories was made."""

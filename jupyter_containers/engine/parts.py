@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.cache import SqliteCache
+from jupyter_containers.config import find_paths
 from jupyter_containers.content.store import ContentStore
-from jupyter_containers.engine import recovery
+from jupyter_containers.engine import networking, recovery
 from jupyter_containers.engine.host import Host
 from jupyter_containers.engine.launcher import Planner, write_file
 from jupyter_containers.engine.library import Library
 from jupyter_containers.layers.trees import LocalTrees, WorkerTrees, worker_argv
+from jupyter_containers.network import bridge
+from jupyter_containers.network.bridge import Bridge
 from jupyter_containers.runtime.spawner import Spawner
 from jupyter_containers.snapshots.copy import CopySnapshotter
 from jupyter_containers.snapshots.overlay import OverlaySnapshotter
@@ -88,6 +92,19 @@ class Parts:
         """The images."""
         return Library(self.state, self.store, self.snapshotter, self.cache)
 
+    @cached_property
+    def bridge(self) -> Bridge:
+        """The bridge network of this store."""
+        return Bridge(self._bridge_name())
+
+    def _bridge_name(self) -> str:
+        return bridge.name_for(str(self.paths.root), str(find_paths(environment={"HOME": "/"}).root))
+
+    def has_own_bridge(self) -> bool:
+        """Whether there is a bridge that belongs to this store alone, not to the user's own one."""
+        name = self._bridge_name()
+        return name != bridge.DEFAULT_NAME and os.path.exists(f"/sys/class/net/{name}")
+
     def build(self, options: BuildOptions, sink: EventSink) -> BuildResult:
         """Run one build."""
         from jupyter_containers.build.builder import Builder  # noqa: PLC0415 - only when something is built
@@ -102,8 +119,13 @@ class Parts:
         with self._lock:
             return recovery.recover(self)
 
+    def busy(self) -> bool:
+        """See :func:`jupyter_containers.engine.recovery.busy`."""
+        return recovery.busy(self)
+
     def close(self) -> None:
         """End the small processes and close the files. Idempotent."""
+        networking.release(self)
         made = self.__dict__
         if "trees" in made and isinstance(self.trees, WorkerTrees):
             self.trees.close()

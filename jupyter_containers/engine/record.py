@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers.engine.options import RunOptions
 from jupyter_containers.errors import Corrupt
-
-if TYPE_CHECKING:
-    from jupyter_containers.engine.options import RunOptions
 
 _ADJECTIVES = """
 amber bold brave bright calm clever crisp curious daring eager early fair fond gentle glad golden happy honest jolly

@@ -10,7 +10,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Self
 
-from jupyter_containers.engine import creation
+from jupyter_containers.engine import creation, status
 from jupyter_containers.engine.record import ContainerRecord
 from jupyter_containers.monitor import record
 from jupyter_containers.runtime import lifecycle
@@ -59,6 +59,11 @@ def sweep(parts: Parts) -> list[str]:
             parts.trees.remove(parts.paths.containers / identity)
             repaired.append(f"the directory of container {identity[:12]}, which was never finished, was removed")
     return [*repaired, *recover(parts), *parts.host.sweep_cgroups(_alive(parts))]
+
+
+def busy(parts: Parts) -> bool:
+    """Whether a container of the store runs, or an engine is starting one or waits for one."""
+    return bool(_alive(parts)) or any(owned(parts, name) for name in _names(parts.paths.running))
 
 
 def _alive(parts: Parts) -> set[str]:

@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.interfaces import Layer, RunOutcome, chain_ids
+from jupyter_containers.engine import networking
 from jupyter_containers.engine.launcher import Plan
 from jupyter_containers.engine.options import RunOptions
 from jupyter_containers.engine.spec import sandboxing
@@ -76,7 +77,7 @@ class BuildSandbox:
             }
             for place, name, data, mode in (
                 ("/etc/hosts", "hosts", hosts, 0o644),
-                ("/etc/resolv.conf", "resolv", self._resolv_conf(network), 0o644),
+                ("/etc/resolv.conf", "resolv", networking.resolv_conf(network), 0o644),
                 *((script.path, "script", script.data, 0o755) for script in request.scripts),
             )
         ]
@@ -95,9 +96,6 @@ class BuildSandbox:
             rootfs=self._parts.snapshotter.mounts(scratch.parents, scratch, volatile=True),
             extra_mounts=extra,
         )
-
-    def _resolv_conf(self, network: str) -> bytes:
-        return b"" if network == "none" else self._parts.host.resolv_conf()
 
     def _keep(self, request: RunRequest, scratch: Scratch, stubs: list[str], chains: list[Digest]) -> Layer:
         """Make the upper directory a layer: a blob, and the extracted directory."""

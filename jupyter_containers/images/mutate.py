@@ -61,7 +61,7 @@ def append_layer(config: ImageConfig, diff_id: Digest, history: History) -> Imag
     """One more layer on top, with the history entry that says what made it."""
     return msgspec.structs.replace(
         config,
-        rootfs=RootFS(diff_ids=[*config.rootfs.diff_ids, diff_id]),
+        rootfs=RootFS(diff_ids=[*config.diff_ids, diff_id]),
         history=[*(config.history or []), msgspec.structs.replace(history, empty_layer=None)],
         created=history.created,
     )
@@ -145,7 +145,7 @@ def write_image(
 
 
 def _check(config: ImageConfig, layers: Sequence[Descriptor]) -> None:
-    count = len(config.rootfs.diff_ids)
+    count = len(config.diff_ids)
     if len(layers) != count:
         raise InvalidInput(f"the configuration names {count} layers and there are {len(layers)}")
     if config.history:

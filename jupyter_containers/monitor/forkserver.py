@@ -1,5 +1,8 @@
 """The spawner's process: imports everything once, then forks a monitor for every container.
 
+One monitor is forked ahead and waits for its request: what a fork costs, and the copying of the pages a child writes
+to, is then paid while nobody waits.
+
 Started by ``runtime/spawner.py`` as ``python -I -S -c ... <descriptor> <mode>``. It does nothing but poll its socket,
 the process it belongs to, and its children; it ends when the engine ends.
 """
@@ -10,7 +13,7 @@ import _signal  # type: ignore[import-not-found]  # the C half of signal, which 
 import gc
 import os
 import select
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from jupyter_containers.linux import mount as mounting
 from jupyter_containers.linux import syscalls
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SIGKILL = 9
+_QUIET_MS = 4
 _USER = "user"
 
 
@@ -37,11 +41,15 @@ class ForkServer:
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(owner, select.POLLIN)
         self._boot_id = _boot_id()
+        self._spare: tuple[int, int, socket] | None = None
 
     def serve(self) -> None:
         """Until the engine is gone."""
         while True:
-            for descriptor, _events in self._poll.poll():
+            ready = self._poll.poll(_QUIET_MS if self._spare is None else None)
+            if not ready:
+                self._prepare()
+            for descriptor, _events in ready:
                 if descriptor == self._owner:
                     return
                 if descriptor in self._children:
@@ -49,7 +57,37 @@ class ForkServer:
                 elif not self._request():
                     return
 
+    def _prepare(self) -> None:
+        """Fork a monitor that waits for its request."""
+        near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        try:
+            pid, pidfd = syscalls.clone(0)
+        except OSError:  # no process to be had now: the next launch will see, and say so
+            near.close()
+            far.close()
+            return
+        if pid == 0:
+            self._keep_only([far.fileno(), self._owner])
+            _exit_after(self._wait_as_spare, far)
+        far.close()
+        self._spare = pid, pidfd, near
+        self._adopt(pid, pidfd, None)
+
+    def _wait_as_spare(self, requests: socket) -> None:
+        process.prepare()
+        message, descriptors = receive(requests)
+        requests.close()
+        if message is not None:
+            self._monitor(message, socket(fileno=descriptors.pop(0)), descriptors)
+
+    def _monitor(self, message: dict[str, Any], channel: socket, descriptors: list[int]) -> None:
+        clients = control.spread(message["stdio"], descriptors)
+        process.run(message["request"], channel, clients, self._owner, self._boot_id)
+
     def _reap(self, pidfd: int) -> None:
+        if self._spare is not None and self._spare[1] == pidfd:
+            self._spare[2].close()
+            self._spare = None
         pid, channel = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
         os.close(pidfd)
@@ -78,11 +116,23 @@ class ForkServer:
             return -1, -1
 
     def _launch(self, message: dict[str, Any], channel: socket, descriptors: list[int]) -> None:
+        if self._spare is not None:
+            _pid, _pidfd, requests = self._spare
+            self._spare = None
+            try:
+                send(requests, message, [channel.fileno(), *descriptors])
+            except OSError:  # somebody killed it
+                requests.close()
+            else:
+                requests.close()
+                channel.close()
+                close_all(descriptors)
+                return
         pid, pidfd = self._fork(channel, descriptors)
         if pid == 0:
             self._keep_only([channel.fileno(), self._owner, *descriptors])
-            clients = control.spread(message["stdio"], descriptors)
-            _exit_after(process.run, message["request"], channel, clients, self._owner, self._boot_id)
+            process.prepare()
+            _exit_after(self._monitor, message, channel, descriptors)
         if pid < 0:
             return
         channel.close()

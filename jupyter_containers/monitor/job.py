@@ -200,6 +200,13 @@ class Job:
         self.sync.close()
         self._end(0, 0, None)
 
+    def discard(self) -> None:
+        """Give back the descriptors of a job that will not be started."""
+        for output in self.outputs.values():
+            output.end()
+        self.sync.close()
+        self.far_sync.close()
+
     def _end(self, code: int, signal: int, usage: resource.struct_rusage | None) -> None:
         self.status = {
             "code": code,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from _socket import socket
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from jupyter_containers.linux import cgroups, namespaces, netlink, syscalls
 from jupyter_containers.monitor import control, record, watchdog
@@ -337,11 +337,30 @@ def _remove(path: str) -> None:
         return
 
 
-def run(request: dict[str, Any], channel: socket, clients: list[int], owner: int, boot_id: str) -> None:
-    """A monitor's whole life."""
+_SAMPLE: dict[str, Any] = {
+    "id": "",
+    "spec": {
+        "process": {"args": ["true"], "env": ["PATH=/bin"]},
+        "linux": {"namespaces": [{"type": kind} for kind in namespaces.FLAGS if kind not in {"user", "time"}]},
+    },
+}
+
+
+def prepare() -> None:
+    """Make this process a monitor, and write to the memory a start will write to, which copies it."""
     os.setsid()
     os.umask(0o077)
     gc.enable()  # the server turned it off; what it had is frozen
+    near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    rehearsal = Monitor(_SAMPLE, near, [-1, -1, -1], -1, "")
+    close_all(rehearsal.job.connect(_SAMPLE, [-1, -1, -1], terminal=False))
+    rehearsal.job.discard()
+    far.close()
+    near.close()
+
+
+def run(request: dict[str, Any], channel: socket, clients: list[int], owner: int, boot_id: str) -> None:
+    """The rest of a monitor's life."""
     try:
         monitor = Monitor(request, channel, clients, owner, boot_id)
     except (plan.SpecError, OSError) as error:

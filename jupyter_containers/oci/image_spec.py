@@ -118,7 +118,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True, rename="p
 class RootFS(msgspec.Struct, frozen=True):
     """The digests of the uncompressed layers, bottom first."""
 
-    diff_ids: list[str]
+    diff_ids: list[str] | None
     type: str = "layers"
 
 
@@ -149,7 +149,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def diff_ids(self) -> list[Digest]:
         """The digests of the uncompressed layers, bottom first."""
-        return [Digest(text) for text in self.rootfs.diff_ids]
+        return [Digest(text) for text in self.rootfs.diff_ids or []]
 
     @property
     def platform(self) -> Platform:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from jupyter_containers import __version__
 from jupyter_containers.errors import InvalidInput
+from jupyter_containers.version import __version__
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager

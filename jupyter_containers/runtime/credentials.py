@@ -62,10 +62,13 @@ def _become(identity: Identity, may_setgroups: bool) -> None:
 def may_setgroups() -> bool:
     """Whether setgroups(2) is allowed in this user namespace (user_namespaces(7), /proc/<pid>/setgroups)."""
     try:
-        with open("/proc/self/setgroups", "rb", buffering=0) as file:
-            return file.read(16).strip() != b"deny"
+        descriptor = os.open("/proc/self/setgroups", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
+    try:
+        return os.read(descriptor, 16).strip() != b"deny"
+    finally:
+        os.close(descriptor)
 
 
 def become(process: Process, identity: Identity, *, setgroups: bool) -> None:

@@ -228,7 +228,14 @@ def _text(path: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
         return ""
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
-        return file.read(_LARGEST_FILE).decode("utf-8", "surrogateescape")
+        parts = []
+        while part := os.read(descriptor, _LARGEST_FILE):
+            parts.append(part)
+            if sum(map(len, parts)) > _LARGEST_FILE:
+                break
+        return b"".join(parts).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)

@@ -78,7 +78,8 @@ def test_a_container_sees_itself_alone(engine: Engine) -> None:
 
 def test_the_kernels_dangerous_corners_are_masked(engine: Engine) -> None:
     script = """
-    cat /proc/kcore | wc -c; echo x > /proc/sysrq-trigger; echo "sysrq $?"; echo 1 > /proc/sys/kernel/domainname; echo "sys $?"
+    cat /proc/kcore | wc -c; echo x > /proc/sysrq-trigger; echo "sysrq $?"
+    echo 1 > /proc/sys/kernel/domainname; echo "sys $?"
     mount -t tmpfs tmpfs /mnt; echo "mount $?"; unshare -m true; echo "unshare $?"
     grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status
     """
@@ -240,11 +241,11 @@ def test_following_the_log_ends_with_the_container(engine: Engine) -> None:
     engine.containers.run(
         "starter",
         ["/bin/sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"],
-        name="f",
+        name="follow",
         detach=True,
         network="none",
     )
-    assert b"".join(entry.data for entry in engine.containers.logs("f", follow=True)) == b"1\n2\n3\n"
+    assert b"".join(entry.data for entry in engine.containers.logs("follow", follow=True)) == b"1\n2\n3\n"
 
 
 def test_many_lines_arrive_whole_and_in_order(engine: Engine) -> None:
@@ -266,8 +267,8 @@ def test_no_descriptor_of_the_engine_is_open_inside(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "keywords",
-    [{"memory": "1k"}, {"memory": "lots"}, {"cpus": -1}, {"volume": "x"}, {"volume": "named:/x"}, {"cap_add": "NO_SUCH"},
-     {"security_opt": "what=ever"}, {"ulimit": "nofile"}, {"network": "nosuchnet"}, {"env": "=x"}],
+    [{"memory": "1k"}, {"memory": "lots"}, {"cpus": -1}, {"volume": "x"}, {"volume": "named:/x"},
+     {"cap_add": "NO_SUCH"}, {"security_opt": "what=ever"}, {"ulimit": "nofile"}, {"network": "nosuchnet"}, {"env": "=x"}],
 )  # fmt: skip
 def test_bad_options_are_refused_and_leave_nothing(engine: Engine, keywords: dict[str, str]) -> None:
     with pytest.raises(EngineError):

@@ -1,5 +1,5 @@
 FROM alpine
-RUN --mount=type=cache,target=/root/.cache,id=pip,sharing=locked --mount=type=secret,id=token,env=TOKEN pip install x
+RUN --mount=type=cache,target=/var/cache/pip,id=pip,sharing=locked --mount=type=secret,id=token,env=TOKEN pip install x
 RUN --mount=type=tmpfs,dst=/tmp,size=64m --network=none make
 RUN --security=insecure --device=vendor.com/gpu=0 nvidia-smi
 RUN --mount=type=ssh git clone x
