@@ -120,6 +120,8 @@ class _Differ:
             self._flush(here)
         else:
             here.entry = None
+            # What extraction gives a root the archive does not list: the time of the one below.
+            entry.mtime = node.mtime if node is not None else 0
         self._children(fd, b"", here)
         self._settle(fd, entry)
 
