@@ -128,7 +128,7 @@ def _image_config(plan: BuildPlan, stacks: Mapping[str, Stack], labels: Mapping[
     created = mutate.timestamp(state.timestamp)
     for event in state.events:
         entry = History(created=created, created_by=event.created_by)
-        below = len(config.rootfs.diff_ids)
+        below = len(config.diff_ids)
         if event.vertex is None or len(stacks[event.vertex]) == below:
             config = mutate.append_history(config, entry)
         else:

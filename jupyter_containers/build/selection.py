@@ -124,7 +124,7 @@ def choose(tree: SourceTree, pattern: str) -> list[Choice]:
     for path in paths:
         root = resolve(path, tree.lookup)
         if tree.lookup(root) is None:
-            raise NotFound(f"COPY failed: file not found in {tree.name}: {path or '/'}")
+            raise NotFound(f"file not found in {tree.name}: {path or '/'}")
         choices.append(Choice(path, root, tuple(tree.tree(root))))
     return choices
 

@@ -98,10 +98,19 @@ def solve(
     waited for, and the first error goes on: nothing runs any more when this returns.
     """
     schedule: Schedule[R] = Schedule(graph.needs())
+
+    def unless_cancelled(vertex: Vertex, inputs: tuple[R, ...]) -> R:
+        cancel.check()  # one that waited for a free thread is not begun any more
+        try:
+            return work(vertex, inputs)
+        except BaseException:
+            cancel.cancel()  # here and not in the caller's thread: this one takes the next vertex at once
+            raise
+
     workers = min(jobs or max(4, os.cpu_count() or 1), max(1, len(graph)))
     with ThreadPoolExecutor(workers, thread_name_prefix="build") as pool:
         try:
-            error = _drive(schedule, graph, pool, work, cancel)
+            error = _drive(schedule, graph, pool, unless_cancelled, cancel)
         except BaseException:
             cancel.cancel()
             raise

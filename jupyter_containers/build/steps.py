@@ -125,7 +125,7 @@ class StepMaker:
         if files is not None:
             return Selection(files, None, None)
         if not origin:
-            raise NotFound(f"COPY failed: file not found in {operation.from_image}: {operation.sources[0]}")
+            raise _not_found(operation, NotFound(f"file not found in {operation.from_image}: {operation.sources[0]}"))
         tree = self._image_tree(origin, operation.from_image, hashes=True)
         choices = self._choose(operation, tree)
         files = describe(choices, tree.digests([node for choice in choices for node in choice.nodes]))
@@ -138,9 +138,9 @@ class StepMaker:
             try:
                 choices += choose(tree, source)
             except NotFound as error:
-                if isinstance(tree, LocalTree) and tree.excluded(source.strip("/")):
-                    error.hint = f"{source} is left out by .dockerignore"
-                raise
+                left_out = isinstance(tree, LocalTree) and tree.excluded(source.strip("/"))
+                hint = f"{source} is left out by .dockerignore" if left_out else None
+                raise _not_found(operation, error, hint=hint) from error
         return tuple(choices)
 
     def _image_tree(self, stack: Stack, name: str, *, hashes: bool = False) -> ImageTree:
@@ -227,3 +227,7 @@ class StepMaker:
         layer = Layer(Descriptor(OCI_LAYER, digest, written.size), Digest(written.digest))
         unpack_stack((*stack, layer), self._store, self._snapshotter, self._cancel)
         return layer
+
+
+def _not_found(operation: CopyFiles, error: NotFound, *, hint: str | None = None) -> NotFound:
+    return NotFound(f"{'ADD' if operation.unpack else 'COPY'} failed: {error.message}", hint=hint)

@@ -276,6 +276,8 @@ def test_copy_of_what_is_not_there(app: Workshop) -> None:
     with pytest.raises(DockerfileError, match=r"not found in build context: app\.py") as caught:
         app.build("FROM base\nCOPY app.py /\n")
     assert caught.value.hint == "app.py is left out by .dockerignore"
+    with pytest.raises(DockerfileError, match="ADD failed: file not found in build context: nosuch"):
+        app.build("FROM base\nADD nosuch /\n")
     with pytest.raises(DockerfileError, match="file not found in base: nosuch"):
         app.build("FROM base\nCOPY --from=base nosuch /\n")
     with pytest.raises(DockerfileError, match="needs a build context"):

@@ -134,6 +134,21 @@ def test_one_job_at_a_time() -> None:
     assert len(solve(graph, work, cancel=CancelToken(), jobs=1)) == 4
 
 
+def test_what_waited_for_a_thread_is_not_begun_after_a_failure() -> None:
+    graph, _ = diamond()
+    begun: list[str] = []
+
+    def work(vertex: Vertex, _inputs: tuple[str, ...]) -> str:
+        begun.append(name(vertex))
+        if name(vertex) == "left":
+            raise InvalidInput("broken")
+        return ""
+
+    with pytest.raises(InvalidInput, match="broken"):
+        solve(graph, work, cancel=CancelToken(), jobs=1)
+    assert begun == ["top", "left"]
+
+
 def test_an_interrupt_cancels_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, _ = diamond()
     cancel = CancelToken()
