@@ -43,12 +43,15 @@ if TYPE_CHECKING:
             The directory on version 2, or empty. :func:`open_unified` is for CLONE_INTO_CGROUP.
         writes
             File and text, in order.
+        device_program
+            Device rules for version 2, as ``device_filter`` compiled them; empty: none.
         """
 
         name: str
         dirs: dict[str, str]
         unified: str
         writes: list[tuple[str, str]]
+        device_program: bytes
 
     class CgroupStats(TypedDict, total=False):
         """What a container uses: nanoseconds of CPU time, bytes, a number of tasks.
@@ -88,6 +91,8 @@ def create(plan: CgroupPlan) -> None:
     if "cpuset" in plan["dirs"]:
         files.inherit_cpuset(plan["dirs"]["cpuset"])
     apply(plan)
+    if plan["device_program"]:
+        _filter_devices(plan)
 
 
 def apply(plan: CgroupPlan) -> None:
@@ -122,6 +127,16 @@ def open_unified(plan: CgroupPlan) -> int:
     if not plan["unified"]:
         return -1
     return os.open(plan["unified"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _filter_devices(plan: CgroupPlan) -> None:
+    from jupyter_containers.linux import device_filter  # noqa: PLC0415 - on version 2 only
+
+    directory = open_unified(plan)
+    try:
+        device_filter.attach(plan["device_program"], directory)
+    finally:
+        os.close(directory)
 
 
 def processes(plan: CgroupPlan) -> list[int]:
@@ -295,6 +310,8 @@ class CgroupHost:
 
     def can_limit(self, controller: str) -> bool:
         """Whether limits of a controller can be set: ``memory``, ``cpu``, ``pids``, ``cpuset``, ``devices`` ..."""
+        if controller == "devices" and self.version in {"v2", "hybrid"} and os.geteuid() == 0:
+            return True
         return controller in self.bases or (bool(self.unified) and controller in self.unified_controllers)
 
     def why_not(self, controller: str) -> str:
@@ -330,7 +347,7 @@ class CgroupHost:
             raise ValueError(f"not a name for a cgroup: {name!r}")
         from jupyter_containers.linux import cgroup_limits  # noqa: PLC0415 - the small processes do without
 
-        given: Resources = resources or {}
+        given, program = self._device_rules(resources or {})
         asked_v1, asked_v2 = cgroup_limits.v1_writes(given), cgroup_limits.v2_writes(given)
         if given.get("unified") and not self.unified:
             raise self._unsupported("unified", "files of cgroup v2 were named, and there is no cgroup v2 to write to")
@@ -355,7 +372,7 @@ class CgroupHost:
         self._check_swap(writes)
         if not dirs and not unified:
             return None
-        return {"name": name, "dirs": dirs, "unified": unified, "writes": writes}
+        return {"name": name, "dirs": dirs, "unified": unified, "writes": writes, "device_program": program}
 
     def existing(self) -> list[str]:
         """The names of containers that have a cgroup here, running or left behind by a crash."""
@@ -378,7 +395,27 @@ class CgroupHost:
             "dirs": {controller: path for controller, path in dirs.items() if os.path.isdir(path)},
             "unified": unified if os.path.isdir(unified) else "",
             "writes": [],
+            "device_program": b"",
         }
+
+    def _device_rules(self, resources: Resources) -> tuple[Resources, bytes]:
+        """The limits that are files here, and the device rules as a program where they are not (version 2).
+
+        For others than root the rules are left out: in a user namespace no device can be made, and the kernel opens
+        none on a file system that was mounted from there, so there is nothing to forbid.
+        """
+        rules = resources.get("devices")
+        if not rules or "devices" in self.bases:
+            return resources, b""
+        rest = resources.copy()
+        del rest["devices"]
+        if os.geteuid() != 0:
+            return rest, b""
+        if self.version not in {"v2", "hybrid"}:
+            raise self._unsupported("devices")
+        from jupyter_containers.linux.device_filter import compile_rules  # noqa: PLC0415 - on version 2 only
+
+        return rest, compile_rules(rules)
 
     def _enable(self, needed: set[str]) -> None:
         """Hand the controllers of version 2 down to our directory; raise for one that is needed and cannot be."""

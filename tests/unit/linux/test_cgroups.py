@@ -18,6 +18,7 @@ from jupyter_containers.linux.cgroup_files import PARENT
 from jupyter_containers.linux.cgroup_hierarchies import hierarchies, own_paths, topmost_writable
 from jupyter_containers.linux.cgroup_limits import v1_writes, v2_writes, weight_of_shares
 from jupyter_containers.linux.cgroups import CgroupHost
+from jupyter_containers.linux.device_filter import compile_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,7 +238,7 @@ def test_statistics_of_version_2(tmp_path: Path) -> None:
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": str(tmp_path), "writes": []}
+    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": str(tmp_path), "writes": [], "device_program": b""}
     assert cgroups.stats(plan) == {
         "cpu": 1_500_000,
         "cpu_user": 1_000_000,
@@ -257,6 +258,7 @@ def test_what_is_removed_already_is_no_error(tmp_path: Path) -> None:
         "dirs": {"memory": f"{tmp_path}/gone"},
         "unified": f"{tmp_path}/gone2",
         "writes": [],
+        "device_program": b"",
     }
     cgroups.remove(plan)
     assert cgroups.processes(plan) == []
@@ -370,7 +372,7 @@ def test_what_a_crash_leaves_is_found_by_name_and_removed(made: list[CgroupPlan]
 @pytest.mark.skipif(not HOST.unified, reason="no cgroup v2 that we may write to")
 def test_version_2_freezes_kills_and_is_entered_by_descriptor() -> None:
     path = f"{HOST.unified}/{PARENT}-test-{os.getpid()}"
-    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": path, "writes": []}
+    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": path, "writes": [], "device_program": b""}
     cgroups.create(plan)
     try:
         with subprocess.Popen(["sleep", "60"]) as child:
@@ -386,6 +388,47 @@ def test_version_2_freezes_kills_and_is_entered_by_descriptor() -> None:
     finally:
         cgroups.remove(plan)
     assert not os.path.exists(path)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not HOST.unified, reason="no cgroup v2 that we may write to")
+def test_version_2_asks_a_program_about_devices() -> None:
+    path = f"{HOST.unified}/{PARENT}-test-devices-{os.getpid()}"
+    program = compile_rules(
+        [
+            {"allow": False, "access": "rwm"},
+            {"allow": True, "type": "c", "access": "m"},
+            {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+            {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "r"},
+        ]
+    )
+    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": path, "writes": [], "device_program": program}
+    cgroups.create(plan)
+    try:
+        code = (
+            "import os\nfor name, mode in (('null', 2), ('zero', 0), ('zero', 1), ('urandom', 0)):\n"
+            "  try: os.open('/dev/' + name, mode); print('ok')\n  except PermissionError: print('EPERM')"
+        )
+        assert run_in(plan, code).stdout.split() == ["ok", "ok", "EPERM", "EPERM"]
+    finally:
+        cgroups.remove(plan)
+
+
+@pytest.mark.root
+def test_device_rules_of_a_host_with_version_2_are_planned_as_a_program(tmp_path: Path) -> None:
+    host = fake_v2(tmp_path)
+    rules: Resources = {"devices": [{"allow": False, "access": "rwm"}], "pids": {"limit": 9}}
+    plan = host.plan("c1", rules)
+    assert plan is not None
+    assert plan["device_program"] == compile_rules(rules["devices"])
+    assert [path.rpartition("/")[2] for path, _text in plan["writes"]] == ["pids.max"]
+    assert host.can_limit("devices")
+
+
+def test_without_privileges_device_rules_have_nothing_to_forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    nowhere = CgroupHost("none", {})
+    assert nowhere.plan("c1", {"devices": [{"allow": False, "access": "rwm"}]}) is None
 
 
 def test_a_busy_cgroup_is_reported_after_a_while(monkeypatch: pytest.MonkeyPatch, made: list[CgroupPlan]) -> None:
