@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -201,7 +202,7 @@ class LocalTree:
         return f"{self._base}/{path}" if path else self._base
 
     def _denied(self, path: str, error: OSError) -> Conflict | PermissionDenied:
-        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             return _changed(path)
         return PermissionDenied(
             f"cannot read {printable(path) or '.'} of the build context: {error.strerror}",

@@ -107,7 +107,7 @@ def test_a_file_that_became_a_link_is_not_followed(tmp_path: Path, cache: Sqlite
     nodes = tree.tree("a")
     (tmp_path / "a").unlink()
     (tmp_path / "a").symlink_to("secret")
-    with pytest.raises(PermissionDenied):
+    with pytest.raises(Conflict, match="a changed"):
         tree.digests(nodes)
 
 
