@@ -104,6 +104,7 @@ def test_detached_containers_are_listed_as_data(kernel: Kernel) -> None:
     listed = kernel.run(
         "df = %container ps\n(df['name'].tolist(), str(df['memory_limit'].dtype), df['memory_limit'].sum())"
     )
+    assert listed.status == "ok", listed
     assert listed.data["text/plain"] in {"(['web'], 'Int64', 67108864)", "(['web'], 'Int64', np.int64(67108864))"}
     shown = kernel.run("df")
     assert "<caption>Containers: 1</caption>" in shown.data["text/html"]
