@@ -137,6 +137,8 @@ def test_links_are_followed_as_sources_and_kept_below_them(shop: Workshop) -> No
     entries = made(shop, "COPY dirlink/ /y/")
     assert entries["y/link"].linkname == "../a.txt"
     assert files(made(shop, "COPY dirlink/sub /z/")) == {"z/two"}
+    (shop.context / "dir" / "sub" / "absolute").symlink_to("/a.txt")
+    assert files(made(shop, "COPY dir/sub/absolute /z/")) == {"z/absolute"}
 
 
 def test_a_link_does_not_lead_out_of_the_context(shop: Workshop) -> None:
