@@ -179,9 +179,10 @@ class Ingest:
             raise DigestMismatch(self._named(), f"{self._size} bytes, not the {self._expected_size} announced")
         target = self._store.path(digest)
         try:
-            os.fchmod(self._fd, 0o444)
             os.fsync(self._fd)
             os.rename(self._path, target)
+            # Not before: a sweep must be able to open what is still an ingest.
+            os.fchmod(self._fd, 0o444)
             _sync_directory(target.parent)
         except OSError as error:
             raise _failure(error, f"storing {digest}") from error
@@ -317,16 +318,21 @@ class ContentStore:
             raise _failure(error, f"writing the index of {self.root}") from error
 
     @contextmanager
-    def lock(self, *, exclusive: bool) -> Iterator[None]:
+    def lock(self, *, exclusive: bool, wait: bool = True) -> Iterator[bool]:
         """Hold the store: shared while blobs are added that nothing refers to yet, exclusive to collect garbage.
 
-        Waits. Held by this process (flock), released by the kernel when the process dies. Not reentrant: a thread
+        Yields whether it is held: always, unless it is not to ``wait``. Held by this process (flock), released by the kernel when the process dies. Not reentrant: a thread
         that holds it shared and asks for it exclusively waits for itself.
         """
         fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-            yield
+            how = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+            try:
+                fcntl.flock(fd, how if wait else how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
         finally:
             os.close(fd)
 

@@ -52,7 +52,7 @@ def create(
     record = ContainerRecord(
         id=identity,
         name=options.name or random_name(),
-        image=image,
+        image=str(image),
         image_id=row.image_id,
         digest=row.digest,
         created=time.time_ns(),

@@ -124,9 +124,11 @@ class Images:
             pull="always" if pull else "missing",
             platform=Platform.parse(platform) if platform else None,
             network=_network(network),
+            tags=tuple(str(reference) for reference in references),
         )
-        result = self._parts.build(options, sink)
-        row = self._library.record(result.manifest, references)
+        with self._parts.store.lock(exclusive=False):
+            result = self._parts.build(options, sink)
+            row = self._library.record(result.manifest, references)
         return _image(row, self._library.read(row), result)
 
     def list(self, *, all: bool = False) -> builtins.list[ImageSummary]:  # noqa: A002 - docker's flag

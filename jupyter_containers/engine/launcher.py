@@ -95,7 +95,7 @@ class Planner:
         key = tuple(sorted(sandboxing.capabilities))
         with self._lock:
             if key not in self._filters:
-                profile = seccomp_default.docker_profile(key, self._host.kernel)
+                profile = seccomp_default.docker_profile(key, self._host.kernel, arch=self._host.machine)
                 self._filters[key] = seccomp.compile_filter(profile, arch=self._host.machine)
             return self._filters[key]
 

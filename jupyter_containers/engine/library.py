@@ -232,8 +232,13 @@ class Library:
         return self.collect()
 
     def collect(self) -> list[Digest]:
-        """Delete blobs and extracted layers that no image, container or cached build step needs."""
-        with self._store.lock(exclusive=True):
+        """Delete blobs and extracted layers that no image, container or cached build step needs.
+
+        While something is pulled or built nothing is deleted: what that brings is not referred to yet.
+        """
+        with self._store.lock(exclusive=True, wait=False) as held:
+            if not held:
+                return []
             cached = [record.layer for record in self._cache.records() if record.layer is not None]
             blobs = {Digest(layer.blob.digest) for layer in cached}
             cached_diffs = {layer.diff_id for layer in cached}

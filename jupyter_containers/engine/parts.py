@@ -106,13 +106,12 @@ class Parts:
         return name != bridge.DEFAULT_NAME and os.path.exists(f"/sys/class/net/{name}")
 
     def build(self, options: BuildOptions, sink: EventSink) -> BuildResult:
-        """Run one build."""
+        """Run one build; the caller holds the store until the image is recorded."""
         from jupyter_containers.build.builder import Builder  # noqa: PLC0415 - only when something is built
         from jupyter_containers.engine.sandbox import BuildSandbox  # noqa: PLC0415 - the same
 
-        with self.store.lock(exclusive=False):
-            builder = Builder(self.store, self.snapshotter, self.trees, BuildSandbox(self), self.library, self.cache)
-            return builder.build(options, sink)
+        builder = Builder(self.store, self.snapshotter, self.trees, BuildSandbox(self), self.library, self.cache)
+        return builder.build(options, sink)
 
     def recover(self) -> list[str]:
         """See :func:`jupyter_containers.engine.recovery.recover`."""

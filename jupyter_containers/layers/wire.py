@@ -101,7 +101,8 @@ def send(sock: socket.socket, value: Any, descriptors: Iterable[int] = ()) -> No
     data = marshal.dumps(value)
     frame = _LENGTH.pack(len(data)) + data
     sent = socket.send_fds(sock, [frame], list(descriptors))
-    sock.sendall(memoryview(frame)[sent:])
+    if sent < len(frame):  # not with nothing left: the other side may have answered and gone by now
+        sock.sendall(memoryview(frame)[sent:])
 
 
 def receive(sock: socket.socket) -> Any:

@@ -84,9 +84,8 @@ class OverlaySnapshotter:
         options = ["lowerdir=" + ":".join(_escape(path) for path in lowers)]
         if scratch is not None:
             options += [f"upperdir={_escape(scratch.upper)}", f"workdir={_escape(scratch.work)}"]
-        options += _OPTIONS
-        if self._userxattr:
-            options.append("userxattr")
+        # In a user namespace the kernel itself never follows redirects, and refuses to be told so.
+        options += ["index=off", "userxattr"] if self._userxattr else _OPTIONS
         if volatile and scratch is not None:
             options.append("volatile")
         if scratch is None:

@@ -268,7 +268,8 @@ def test_no_descriptor_of_the_engine_is_open_inside(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "keywords",
     [{"memory": "1k"}, {"memory": "lots"}, {"cpus": -1}, {"volume": "x"}, {"volume": "named:/x"},
-     {"cap_add": "NO_SUCH"}, {"security_opt": "what=ever"}, {"ulimit": "nofile"}, {"network": "nosuchnet"}, {"env": "=x"}],
+     {"cap_add": "NO_SUCH"}, {"security_opt": "what=ever"}, {"ulimit": "nofile"},
+     {"network": "nosuchnet"}, {"env": "=x"}],
 )  # fmt: skip
 def test_bad_options_are_refused_and_leave_nothing(engine: Engine, keywords: dict[str, str]) -> None:
     with pytest.raises(EngineError):
