@@ -159,14 +159,8 @@ def start(parts: Parts, record: ContainerRecord, stdio: tuple[int | None, int | 
     request["open_stdin"] = record.options.interactive
     request["stdin_once"] = not record.options.detach
     request["detach"] = record.options.detach
-    process = parts.spawner.launch(request, *stdio)
-    try:
-        networking.connected(parts, record, process.pid)
-    except BaseException:
-        process.kill()
-        process.close()
-        raise
-    return process
+    request["hold"] = networking.connects_late(record)
+    return parts.spawner.launch(request, *stdio, created=networking.connect)
 
 
 def start_detached(parts: Parts, record: ContainerRecord) -> None:

@@ -81,16 +81,14 @@ def _free_address(parts: Parts, subnet: IPv4Network, held: dict[str, str]) -> st
         return ipam.allocate(subnet, held)
 
 
-def connected(parts: Parts, record: ContainerRecord, pid: int) -> None:
-    """Connect a rootless container to the outside, now that its namespace is there."""
-    if record.network != PRIVATE:
-        return
-    try:
-        rootless.connect(pid)
-    except SystemFailure:
-        # A container that has ended already needs no network.
-        if status.read(parts.paths, record.id).running:
-            raise
+def connects_late(record: ContainerRecord) -> bool:
+    """Whether :func:`connect` has to be called once the container's namespaces are there."""
+    return record.network == PRIVATE
+
+
+def connect(pid: int) -> None:
+    """Connect a rootless container to the outside, before its program starts."""
+    rootless.connect(pid)
 
 
 def files(record: ContainerRecord, attachment: Attachment | None) -> list[tuple[str, str, bytes]]:

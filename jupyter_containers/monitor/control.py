@@ -1,7 +1,8 @@
 """What clients ask of a running container, over the launch channel and over ``control.sock``.
 
-The requests: ``watch`` (answered by ``started``, later ``exited``), ``attach`` (the container's streams from now on),
-``exec`` (another process; the connection then speaks of it), ``signal``, ``resize``, ``close-stdin``.
+The requests: ``watch`` (answered by ``started``, later ``exited``), ``go`` (after ``created``, for a start that holds),
+``attach`` (the container's streams from now on), ``exec`` (another process; the connection then speaks of it),
+``signal``, ``resize``, ``close-stdin``.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class Connection:
         if self.job.running:
             self.tell(started(self.job))
 
+    def go(self, _message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Let a process that is held back do its steps."""
+        self.job.go()
+
     def attach(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Relay the container's streams from now on."""
         clients = spread(message["stdio"], descriptors)
@@ -123,6 +128,7 @@ class Connection:
 
 _HANDLERS: dict[str, Callable[[Connection, dict[str, Any], list[int]], None]] = {
     "watch": Connection.watch,
+    "go": Connection.go,
     "attach": Connection.attach,
     "exec": Connection.execute,
     "signal": Connection.signal,

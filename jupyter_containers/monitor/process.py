@@ -109,7 +109,10 @@ class Monitor:
         self._step = "network"
         for interface in request.get("interfaces") or []:
             netlink.transact([netlink.patch(data, offset, pid) for data, offset in interface["host"]])
-        self.job.go()
+        if request.get("hold"):
+            self._owner.tell({"kind": "created", "pid": pid, "start_time": self.job.start_time})
+        else:
+            self.job.go()
 
     def _make_mountpoint(self) -> bytes:
         path = self.request["spec"].get("root", {}).get("path", "")

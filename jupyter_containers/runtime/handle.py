@@ -47,19 +47,31 @@ class Process:
         self.start_time = 0
         self.created_mountpoints: list[str] = []
 
-    def await_start(self) -> None:
+    def await_start(self, created: Callable[[int], None] | None = None) -> None:
         """Wait until the program runs.
+
+        Parameters
+        ----------
+        created
+            For a start that holds: called with the pid when the namespaces are there; the start goes on when it
+            returns, and the process is killed when it raises.
 
         Raises
         ------
         StartFailed
             Or its kinds CommandNotFound and CommandNotExecutable.
         """
-        try:
-            message, descriptors = wire.receive(self._channel)
-        except ConnectionResetError:
-            message, descriptors = None, []
-        wire.close_all(descriptors)
+        message = self._receive()
+        if message is not None and message["kind"] == "created":
+            try:
+                if created is not None:
+                    created(message["pid"])
+            except BaseException:
+                self.kill()
+                self._receive()
+                raise
+            self._tell({"kind": "go"})
+            message = self._receive()
         if message is None:
             self._channel.close()
             raise failures.exception(
@@ -95,12 +107,17 @@ class Process:
         finally:
             self._lock.release()
 
-    def _take(self) -> None:
+    def _receive(self) -> dict[str, Any] | None:
+        """The next message; None when the monitor is gone."""
         try:
             message, descriptors = wire.receive(self._channel)
         except ConnectionResetError:
-            message, descriptors = None, []
+            return None
         wire.close_all(descriptors)
+        return message
+
+    def _take(self) -> None:
+        message = self._receive()
         if message is None:
             self._status = self._lost() if self._lost is not None else monitor_killed()
         elif message["kind"] == "exited":

@@ -10,6 +10,8 @@
          |                           |                    |-- clone (namespaces) -->|
          |                           |                    |   cgroups, id maps,     |
          |                           |                    |   host side of network  |
+         |<- created: pid (only with hold) ---------------|                         |
+         |-- go (the same) ------------------------------>|                         |
          |                           |                    |-- go ------------------>|
          |                           |                    |                         | mounts, pivot_root,
          |                           |                    |<- mounted: stubs [, pty]| credentials, seccomp
@@ -102,6 +104,8 @@ class LaunchRequest(_LaunchRequired, total=False):
     direct
         Give the caller's descriptors to the container as they are, with nothing between: for a caller that reads
         all there is (a build step). Needs ``log`` None, no terminal.
+    hold
+        Tell the caller when the namespaces are there (``created``) and wait for its ``go``.
     detach
         Outlive the owner. Otherwise the container is killed when the launching process ends.
     cleanup
@@ -122,6 +126,7 @@ class LaunchRequest(_LaunchRequired, total=False):
     open_stdin: bool
     stdin_once: bool
     direct: bool
+    hold: bool
     detach: bool
     cleanup: list[str] | None
     memory_watch: int

@@ -18,7 +18,7 @@ from jupyter_containers.runtime import failures, idmap, wire
 from jupyter_containers.runtime.handle import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jupyter_containers.runtime.idmap import IdMap
     from jupyter_containers.runtime.protocol import LaunchRequest
@@ -227,7 +227,13 @@ class Spawner:
         return near
 
     def launch(
-        self, request: LaunchRequest, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+        self,
+        request: LaunchRequest,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        *,
+        created: Callable[[int], None] | None = None,
     ) -> Process:
         """Start a container and wait until its program runs.
 
@@ -237,6 +243,8 @@ class Spawner:
             What to start.
         stdin, stdout, stderr
             Descriptors of this process; they are copied and may be closed afterwards. None: no client there.
+        created
+            With ``request["hold"]``: called with the pid of init before it does anything in its namespaces.
 
         Raises
         ------
@@ -247,13 +255,23 @@ class Spawner:
         present = [descriptor is not None and descriptor >= 0 for descriptor in stdio]
         descriptors = [descriptor for descriptor in stdio if descriptor is not None and descriptor >= 0]
         message = {"kind": "launch", "request": cast("dict[str, Any]", request), "stdio": present}
-        process = Process(self._ask(message, descriptors))
-        try:
-            process.await_start()
-        except BaseException:
-            process.close()
-            raise
-        return process
+        for last in (False, True):
+            process = Process(self._ask(message, descriptors))
+            try:
+                process.await_start(created)
+            except BaseException as error:
+                process.close()
+                # A spawner that was killed with the request in its queue has started nothing.
+                if not last and isinstance(error, StartFailed) and error.step == "monitor" and self._is_dead():
+                    continue
+                raise
+            return process
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _is_dead(self) -> bool:
+        """Whether the small process has ended."""
+        with self._lock:
+            return self._process is None or self._process.poll() is not None
 
     def start_worker(
         self, argv: Sequence[str], descriptors: Mapping[int, int], env: Mapping[str, str] | None = None
