@@ -142,10 +142,10 @@ print(sys.version.split()[0], sys.prefix, sys.flags.utf8_mode or sys.getfilesyst
 
     printed = enter(root, ["python3", "-B", "-c", program], environment_of(image)).split()
 
-    assert printed[0] == version == image.labels["org.opencontainers.image.version"]
+    assert printed[0] == version == (image.manifest.annotations or {})["org.opencontainers.image.version"]
     assert printed[1] in {"/usr", "/usr/local"}
     assert image.settings.cmd == ["python3"]
-    assert image.labels["jupyter-containers.starter.python"].startswith(f"Python {version} of ")
+    assert image.labels["jupyter-containers.starter"].startswith(f"Python {version} of ")
     left_out = ["test", "idlelib", "tkinter", "ensurepip", "site-packages"]
     library = root / printed[1][1:] / "lib" / f"python{version.rpartition('.')[0]}"
     assert [name for name in left_out if (library / name).exists()] == []

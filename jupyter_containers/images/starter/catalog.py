@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from jupyter_containers.errors import NotFound
 from jupyter_containers.images.mutate import (
     append_history,
@@ -29,14 +31,15 @@ if TYPE_CHECKING:
 
     from jupyter_containers.content.store import ContentStore
     from jupyter_containers.images.starter.tree import Node
-    from jupyter_containers.oci.image_spec import ImageConfig
 
 CREATED: Final = "1970-01-01T00:00:00Z"
-LABEL_SOURCES: Final = "jupyter-containers.starter.sources"
-LABEL_PYTHON: Final = "jupyter-containers.starter.python"
+# A label is handed down to what is built from the image, so it is one line. The rest, every program with its place on
+# this machine and its digest, are annotations of the manifest.
+LABEL: Final = "jupyter-containers.starter"
+SOURCES: Final = "jupyter-containers.starter.sources"
 _TITLE: Final = "org.opencontainers.image.title"
 _DESCRIPTION: Final = "org.opencontainers.image.description"
-_CREATED_LABEL: Final = "org.opencontainers.image.created"
+_CREATED: Final = "org.opencontainers.image.created"
 _VERSION: Final = "org.opencontainers.image.version"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OWN_NAMESPACE: Final = "library"
@@ -111,7 +114,8 @@ def make(name: str, store: ContentStore, *, busybox: bool = True, bytecode: bool
         empty_config(Platform.of_machine(os.uname().machine)), layers[0].diff_id, _history(f"starter: {base.summary}")
     )
     settings = ContainerConfig(env=[_PATH], cmd=["/bin/sh"])
-    labels = {_TITLE: name, _DESCRIPTION: STARTERS[name].description, _CREATED_LABEL: CREATED}
+    annotations = {_TITLE: name, _DESCRIPTION: STARTERS[name].description, _CREATED: CREATED}
+    origin = base.summary
     if name == "starter-python":
         installation = running_installation()
         tree = Tree(below=base.tree.everything())
@@ -121,9 +125,12 @@ def make(name: str, store: ContentStore, *, busybox: bool = True, bytecode: bool
         config = append_layer(config, layers[1].diff_id, _history(f"starter-python: {summary}"))
         certificates = [f"SSL_CERT_FILE={CERTIFICATES}"] if tree.has(CERTIFICATES) else []
         settings = ContainerConfig(env=[_PATH, "LANG=C.UTF-8", *certificates], cmd=["python3"])
-        labels |= {_VERSION: installation.version, LABEL_PYTHON: summary}
-    labels[LABEL_SOURCES] = json.dumps({path: text for layer in layers for path, text in layer.sources.items()})
-    return _finish(store, config, settings, labels, layers)
+        annotations[_VERSION] = installation.version
+        origin = f"{summary}; {origin}"
+    annotations[SOURCES] = json.dumps({path: text for layer in layers for path, text in layer.sources.items()})
+    settings = msgspec.structs.replace(settings, labels={LABEL: origin})
+    complete = append_history(set_container_config(config, settings), _history(f"CMD {json.dumps(settings.cmd)}"))
+    return write_image(store, complete, [layer.descriptor for layer in layers], annotations=annotations)
 
 
 def write_layer(store: ContentStore, tree: Tree) -> _Written:
@@ -140,21 +147,6 @@ def write_layer(store: ContentStore, tree: Tree) -> _Written:
         size = ingest.size
         ingest.commit()
     return _Written(Descriptor(media_type=OCI_LAYER, digest=diff_id, size=size), diff_id, sources)
-
-
-def _finish(
-    store: ContentStore,
-    config: ImageConfig,
-    settings: ContainerConfig,
-    labels: dict[str, str],
-    layers: list[_Written],
-) -> Descriptor:
-    with_settings = set_container_config(
-        config,
-        ContainerConfig(env=settings.env, cmd=settings.cmd, labels=labels),
-    )
-    complete = append_history(with_settings, _history(f"CMD {json.dumps(settings.cmd)}"))
-    return write_image(store, complete, [layer.descriptor for layer in layers])
 
 
 def _history(created_by: str) -> History:
