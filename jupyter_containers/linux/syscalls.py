@@ -196,6 +196,16 @@ def close_range(first: int, last: int = FUTURE_FD, flags: int = 0) -> None:
     call("close_range", first, last, flags)
 
 
+def close_except(keep: list[int]) -> None:
+    """Close all descriptors from 3 on but those in ``keep``."""
+    first = 3
+    for descriptor in sorted(keep):
+        if descriptor > first:
+            close_range(first, descriptor - 1)
+        first = max(first, descriptor + 1)
+    close_range(first)
+
+
 def openat2(directory: int, path: bytes, flags: int, *, resolve: int, mode: int = 0) -> int:
     """Open a path under rules of resolution, openat2(2). The descriptor is close-on-exec."""
     how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve)

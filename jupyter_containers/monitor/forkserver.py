@@ -1,5 +1,7 @@
 """The spawner's process: imports everything once, then forks a monitor for every container.
 
+A child keeps no descriptor it has no use for: a socket whose other end is kept open by a bystander never ends.
+
 One monitor is forked ahead and waits for its request: what a fork costs, and the copying of the pages a child writes
 to, is then paid while nobody waits.
 
@@ -67,7 +69,7 @@ class ForkServer:
             far.close()
             return
         if pid == 0:
-            self._keep_only([far.fileno(), self._owner])
+            syscalls.close_except([far.fileno(), self._owner])
             _exit_after(self._wait_as_spare, far)
         far.close()
         self._spare = pid, pidfd, near
@@ -130,7 +132,7 @@ class ForkServer:
                 return
         pid, pidfd = self._fork(channel, descriptors)
         if pid == 0:
-            self._keep_only([channel.fileno(), self._owner, *descriptors])
+            syscalls.close_except([channel.fileno(), self._owner, *descriptors])
             process.prepare()
             _exit_after(self._monitor, message, channel, descriptors)
         if pid < 0:
@@ -153,16 +155,6 @@ class ForkServer:
     def _adopt(self, pid: int, pidfd: int, channel: socket | None) -> None:
         self._children[pidfd] = (pid, channel)
         self._poll.register(pidfd, select.POLLIN)
-
-    @staticmethod
-    def _keep_only(descriptors: list[int]) -> None:
-        """Close the server's socket and other children's descriptors: a socket end kept open here would never end."""
-        at = 3
-        for descriptor in sorted(descriptors):
-            if descriptor > at:
-                syscalls.close_range(at, descriptor - 1)
-            at = descriptor + 1
-        syscalls.close_range(at)
 
 
 def _exit_after(function: Any, *arguments: Any) -> None:

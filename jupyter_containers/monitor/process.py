@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from jupyter_containers.linux import cgroups, namespaces, netlink, syscalls
@@ -87,6 +88,7 @@ class Monitor:
         self._mountpoint = self._make_mountpoint()
         terminal = bool(request["spec"]["process"].get("terminal"))
         stdio = self.job.connect(request, self._clients, terminal=terminal)
+        self._give_to_mapped_root(stdio)
         unified = -1
         if self._cgroup:
             self._step = "cgroup"
@@ -138,6 +140,19 @@ class Monitor:
     def _leave_pid_namespace(self) -> None:
         if self._own_pid_namespace >= 0:
             syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
+
+    def _give_to_mapped_root(self, stdio: list[int]) -> None:
+        """Pipes belong to somebody the container knows, so that it can open /dev/stdout again."""
+        linux = self.request["spec"].get("linux", {})
+        ids = [
+            next((each["hostID"] for each in linux.get(field, []) if each["containerID"] == 0), -1)
+            for field in ("uidMappings", "gidMappings")
+        ]
+        if not self._namespaces.creates("user") or self.request.get("direct"):
+            return
+        for descriptor in stdio:
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.fchown(descriptor, ids[0], ids[1])
 
     def _map_ids(self, pid: int) -> None:
         if self._namespaces.creates("user"):

@@ -37,6 +37,7 @@ class Join(Start):
     def __init__(self, request: dict[str, Any], pidfd: int, pid: int, stdio: list[int], sync: socket) -> None:
         super().__init__(request, request["process"], stdio, sync)
         self._pidfd = pidfd
+        self.needed = [pidfd]
         self._pid = pid
 
     def start(self) -> NoReturn:

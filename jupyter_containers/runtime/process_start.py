@@ -8,7 +8,7 @@ import os
 import resource
 import stat
 from _socket import MSG_DONTWAIT
-from errno import EINVAL
+from errno import EINVAL, EPERM
 
 from jupyter_containers.linux import syscalls
 from jupyter_containers.runtime import credentials, plan, program
@@ -56,6 +56,8 @@ class Start:
         Name of the step being done: what a failure names.
     stdio
         Descriptors for standard input, output and error; replaced by a terminal's where one is asked for.
+    needed
+        Other descriptors the steps need.
     master
         The terminal's controlling side, to be handed to the monitor, or -1.
     """
@@ -69,12 +71,15 @@ class Start:
         self.master = -1
         self.identity = Identity(0, 0, [], "/")
         self.stubs: list[str] = []
+        self.needed: list[int] = []
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def bind_to_parent(self) -> None:
         """Die with the monitor; be a session of its own; wait until the monitor has done its part."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
+        # without the monitor's own end of the socket, its end shows here even if it died before the line above
+        syscalls.close_except([*self.stdio, self.sync.fileno(), *self.needed])
         os.setsid()
         os.umask(_DEFAULT_UMASK)
         message, _ = receive(self.sync)
@@ -142,7 +147,9 @@ class Start:
             try:
                 os.fchown(descriptor, self.identity.uid, -1)
             except OSError as error:
-                if error.errno != EINVAL:  # a user that is not mapped: the next step says so
+                # a user that is not mapped, as the next step will say; or a pipe of one that is not mapped, which
+                # the process can use all the same, though not open again as /dev/stdout
+                if error.errno not in {EINVAL, EPERM}:
                     raise
 
     def become(self) -> None:
