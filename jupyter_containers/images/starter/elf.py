@@ -96,13 +96,13 @@ def read_elf(path: str) -> Elf:
     with open(path, "rb") as file:
         try:
             return _read(file, os.fstat(file.fileno()).st_size)
-        except (struct.error, UnicodeDecodeError, ValueError, KeyError) as error:
+        except (struct.error, UnicodeDecodeError, ValueError, KeyError, OverflowError) as error:
             raise Corrupt(f"{path} is not an ELF file that can be read: {error}") from error
 
 
 def _read(file: BinaryIO, total: int) -> Elf:
     ident = file.read(16)
-    if ident[:4] != _MAGIC:
+    if ident[:4] != _MAGIC or len(ident) < 16:  # noqa: PLR2004 - EI_NIDENT, elf(5)
         raise ValueError("it does not begin with the ELF magic")
     layout, order = _LAYOUTS[ident[4]], _ORDERS[ident[5]]
     header = struct.Struct(order + layout.header)
