@@ -101,9 +101,14 @@ def write(id_map: IdMap, pid: int) -> None:
         return
     for program, ranges in (("newuidmap", id_map.uids), ("newgidmap", id_map.gids)):
         arguments = [str(number) for each in ranges for number in each]
-        done = subprocess.run(
-            [program, str(pid), *arguments], capture_output=True, text=True, errors="replace", check=False
-        )
+        try:
+            done = subprocess.run(
+                [program, str(pid), *arguments], capture_output=True, text=True, errors="replace", check=False
+            )
+        except OSError as error:
+            raise StartFailed(
+                f"{program} cannot be run: {error.strerror}", step="id maps", errno=error.errno or 0
+            ) from error
         if done.returncode:
             raise StartFailed(
                 f"{program} failed: {done.stderr.strip() or f'exit status {done.returncode}'}",

@@ -177,7 +177,10 @@ def test_the_containers_cgroups_can_be_seen_and_not_changed(spawner: Spawner, ro
     plan = host.plan(f"test-see-{os.getpid()}", {"pids": {"limit": 33}})
     if plan is None:
         pytest.skip("no cgroup can be used")
-    script = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; (echo 1 > /sys/fs/cgroup/x) 2>/dev/null || echo ro"
+    script = (
+        "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null;"
+        "(echo 1 > /sys/fs/cgroup/x) 2>/dev/null || echo ro"
+    )
     spec = rootfs.spec(root, "sh", "-c", script)
     spec["mounts"].append(
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "nodev"]}
