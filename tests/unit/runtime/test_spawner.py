@@ -94,7 +94,7 @@ def test_an_interpreter_that_is_none_is_explained(monkeypatch: pytest.MonkeyPatc
 def test_newuidmap_is_quoted_when_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "newuidmap"
     program.write_text("#!/bin/sh\necho uid range not allowed >&2; exit 1\n")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with Spawner() as spawner:
         monkeypatch.setattr(spawner, "_id_map", IdMap("subordinate", ((0, 1, 1),), ((0, 1, 1),)))
         for mode, text in ((0o755, "newuidmap failed: uid range not allowed"), (0o644, "newuidmap cannot be run")):
