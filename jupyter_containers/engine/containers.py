@@ -64,6 +64,7 @@ class Containers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._warned: set[str] = set()
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -108,8 +109,7 @@ class Containers:
         if stdin is not None and not chosen.interactive:
             chosen = msgspec.structs.replace(chosen, interactive=True)
         record = creation.create(self._parts, image, command, chosen, sink)
-        for text in record.notices:
-            sink(Notice(text, "warning"))
+        self._warn(record.notices, sink)
         with recovery.Ownership(self._parts, record.id):
             try:
                 if chosen.cidfile:
@@ -124,6 +124,13 @@ class Containers:
             if chosen.remove:
                 creation.discard(self._parts, record)
             return result
+
+    def _warn(self, notices: Sequence[str], sink: EventSink) -> None:
+        """Say each thing once: a host does not change from one container to the next."""
+        for text in notices:
+            if text not in self._warned:
+                self._warned.add(text)
+                sink(Notice(text, "warning"))
 
     def _foreground(self, record: ContainerRecord, stdin: bytes | BinaryIO | None, sink: EventSink) -> RunResult:
         pipes, feed = OutputPipes(), InputFeed(stdin)

@@ -40,8 +40,8 @@ class Host:
 
     @property
     def guards_devices(self) -> bool:
-        """Whether a container can be kept from devices by rules; without, it must not be able to make nodes."""
-        return self.cgroups.can_limit("devices")
+        """Whether a container is kept from devices: by rules, or because the kernel gives none in a user namespace."""
+        return self.rootless or self.cgroups.can_limit("devices")
 
     def plan_cgroup(self, identity: str, resources: Resources) -> tuple[CgroupPlan | None, int]:
         """The cgroup for some limits, and the bytes above which the monitor itself must kill the container.
@@ -56,7 +56,7 @@ class Host:
         """
         watch = 0
         wanted = resources.copy()
-        if not self.guards_devices:
+        if not self.cgroups.can_limit("devices"):
             wanted.pop("devices", None)
         if "memory" in wanted and not self.cgroups.can_limit("memory"):
             watch = wanted["memory"].get("limit", 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_containers.engine.options import split_pairs
 from jupyter_containers.engine.views import HistoryEntry, ImageSummary, LayerSummary
 from jupyter_containers.errors import Conflict, InvalidInput, NotFound, UsageError
-from jupyter_containers.events import ignore
+from jupyter_containers.events import BuildFinished, ignore
 from jupyter_containers.oci.image_spec import encode
 from jupyter_containers.oci.names import Digest, Platform, Reference
 
@@ -129,6 +129,7 @@ class Images:
         with self._parts.store.lock(exclusive=False):
             result = self._parts.build(options, sink)
             row = self._library.record(result.manifest, references)
+        sink(BuildFinished(row.image_id, tuple(reference.familiar for reference in references), result.seconds))
         return _image(row, self._library.read(row), result)
 
     def list(self, *, all: bool = False) -> builtins.list[ImageSummary]:  # noqa: A002 - docker's flag

@@ -61,10 +61,13 @@ class Parts:
         """Who touches the files of images: this process, or one in the user namespace that owns them."""
         if not (self.host.rootless and self.spawner.id_map.kind == "subordinate"):
             return LocalTrees()
+        return WorkerTrees(self._start_worker)
+
+    def _start_worker(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         with theirs:
             self.spawner.start_worker(worker_argv(3), {3: theirs.fileno()}).close()
-        return WorkerTrees(ours)
+        return ours
 
     @cached_property
     def snapshotter(self) -> Snapshotter:

@@ -9,7 +9,7 @@
 ``pack``         ``write_items(items, out, timestamp=) -> Written``: a layer from a list (COPY, ADD, starter images).
 ``view``         ``LayerView(dirs)``: the merged content of stacked layer directories, read without a mount.
 ``remove``       ``remove_tree(path)``, ``usage(path)``, ``copy_view(dirs, target)`` on whole trees.
-``trees``        ``LocalTrees()`` in this process; ``WorkerTrees(socket)`` in one that sits in the user namespace
+``trees``        ``LocalTrees()`` in this process; ``WorkerTrees(start)`` in one that sits in the user namespace
                  (``worker_argv(fd)`` is its command line).
 ``disk``         overlay's on-disk format: whiteouts, opaque directories, the attribute that records owners.
 

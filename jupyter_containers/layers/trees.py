@@ -121,16 +121,36 @@ def worker_argv(control: int) -> list[str]:
 class WorkerTrees:
     """Everything in a worker process, started elsewhere with :func:`worker_argv`.
 
-    Takes over ``control``, the other end of the worker's socketpair; :meth:`close` ends the worker.
+    Parameters
+    ----------
+    start
+        Starts a worker and returns the other end of its socketpair, which is taken over: called with the first call,
+        and again when the worker has died since the last one. :meth:`close` ends the worker.
     """
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
+    def __init__(self, start: Callable[[], socket.socket]) -> None:
+        self._start = start
+        self._control: socket.socket | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """End the worker, whatever it is doing. Idempotent."""
-        self._control.close()
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+
+    def _worker(self) -> socket.socket:
+        """The control socket of a worker that lives."""
+        if self._control is not None:
+            poller = select.poll()
+            poller.register(self._control, 0)
+            if poller.poll(0):  # POLLHUP: its end was closed
+                self._control.close()
+                self._control = None
+        if self._control is None:
+            self._control = self._start()
+        return self._control
 
     def apply(
         self, blob: BinaryIO, target: Path, options: ApplyOptions, *, progress: Progress | None = None
@@ -217,7 +237,7 @@ class WorkerTrees:
         with mine:
             try:
                 with theirs, self._lock:
-                    socket.send_fds(self._control, [b"c"], [theirs.fileno()])
+                    socket.send_fds(self._worker(), [b"c"], [theirs.fileno()])
                 wire.send(mine, (name, wire.encode(arguments), progress is not None), descriptors)
             except OSError as error:
                 raise _dead() from error

@@ -6,6 +6,7 @@ is started as a program of its own (``vfork`` and ``execve``), so it inherits ne
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jupyter_containers.runtime.protocol import LaunchRequest
 
 _PATIENCE = 30.0
+_SEAL_ATTEMPTS = 20
 
 # The package's own __init__ would import what the small process has no use for, so an empty package stands for it.
 _BOOTSTRAP = """\
@@ -328,7 +330,14 @@ def sealed_copy(program: str) -> int:
         import fcntl  # noqa: PLC0415 - Linux only, and this module is imported elsewhere too
 
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, seals)
+        for attempt in range(_SEAL_ATTEMPTS):
+            try:
+                fcntl.fcntl(copy, fcntl.F_ADD_SEALS, seals)
+                break
+            except OSError as error:
+                # The kernel may still hold pages of the copy (fcntl(2), EBUSY); it has waited for them already.
+                if error.errno != errno.EBUSY or attempt == _SEAL_ATTEMPTS - 1:
+                    raise
     except BaseException:
         os.close(copy)
         raise

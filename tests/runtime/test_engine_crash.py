@@ -99,7 +99,9 @@ def test_a_killed_monitor_takes_its_container_along(prepared: Path) -> None:
 def test_a_killed_spawner_is_replaced(prepared: Path) -> None:
     with Engine(prepared) as engine:
         engine.containers.run("starter", ["true"], remove=True)
-        os.kill(engine.containers._parts.spawner.pid, signal.SIGKILL)
+        pid = engine.containers._parts.spawner.pid
+        os.kill(pid, signal.SIGKILL)
+        leaks.wait_until(lambda: not leaks.alive(pid), what="the end of the spawner")
         result = engine.containers.run("starter", ["echo", "again"], remove=True)
         assert isinstance(result, RunResult)
         assert result.stdout == "again\n"

@@ -138,6 +138,12 @@ def _link(path: str) -> str:
         return ""
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    stat = _read(Path(f"/proc/{pid}/stat"))
+    return bool(stat) and stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def wait_until(condition: Callable[[], bool], *, seconds: float = 5.0, what: str = "it") -> None:
     """Wait for a condition that other processes bring about; fail with ``what`` when it does not come true."""
     deadline = time.monotonic() + seconds
