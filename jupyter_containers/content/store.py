@@ -321,8 +321,9 @@ class ContentStore:
     def lock(self, *, exclusive: bool, wait: bool = True) -> Iterator[bool]:
         """Hold the store: shared while blobs are added that nothing refers to yet, exclusive to collect garbage.
 
-        Yields whether it is held: always, unless it is not to ``wait``. Held by this process (flock), released by the kernel when the process dies. Not reentrant: a thread
-        that holds it shared and asks for it exclusively waits for itself.
+        Yields whether it is held: always, unless it is not to ``wait``. Held by this process (flock), released by the
+        kernel when the process dies. Not reentrant: a thread that holds it shared and asks for it exclusively waits
+        for itself.
         """
         fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Final, Literal
 
 from jupyter_containers.errors import LayerCorrupt
-from jupyter_containers.layers.disk import RECORD, Record, portable, reads_everything
+from jupyter_containers.layers.disk import RECORD, Record, portable, reads_everything, stands_for_root
 
 if TYPE_CHECKING:
     from jupyter_containers.layers.tar import Entry
@@ -95,6 +95,8 @@ class Attributes:
 
     def _chown(self, fd: int, entry: Entry) -> bool:
         _check_owner(entry)
+        if stands_for_root() and entry.uid == entry.gid == 0:
+            return True
         try:
             os.fchown(fd, entry.uid, entry.gid)
         except OSError as error:
@@ -105,6 +107,8 @@ class Attributes:
 
     def _chown_at(self, parent: int, leaf: bytes, entry: Entry) -> None:
         _check_owner(entry)
+        if stands_for_root() and entry.uid == entry.gid == 0:
+            return
         try:
             os.chown(leaf, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         except OSError as error:

@@ -20,13 +20,14 @@ def same_content(lowers: LayerView, node: Node, entry: Entry, mtime: int, opened
 
     Files of one size and time are compared byte by byte: a program may have set the time back.
     """
-    if (node.kind, node.mode, node.uid, node.gid) != (entry.kind, entry.mode, entry.uid, entry.gid):
+    there = (node.kind, node.mode, node.uid, node.gid, node.mtime)
+    if there != (entry.kind, entry.mode, entry.uid, entry.gid, mtime):
         return False
     if node.kind == "symlink":
         return os.fsencode(node.target) == entry.target
     if node.kind != "file":
         return node.device == (entry.major, entry.minor)
-    if (node.size, node.mtime) != (entry.size, mtime) or opened is None:
+    if node.size != entry.size or opened is None:
         return False
     with lowers.open(node.path) as source:
         return (get_xattrs(source.fileno()) or None) == entry.xattrs and _same_bytes(source, opened)

@@ -27,6 +27,7 @@ from jupyter_containers.layers.disk import (
     is_whiteout,
     open_owned,
     overlay_style,
+    owner,
     read_record,
 )
 from jupyter_containers.layers.failures import failure
@@ -260,7 +261,7 @@ class _Differ:
         if self._limit is not None:
             mtime = min(mtime, self._limit)
         mtime -= mtime % NANOSECONDS
-        entry = Entry(path, kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, mtime=mtime)
+        entry = Entry(path, kind, stat.S_IMODE(status.st_mode), *owner(status), mtime=mtime)
         if kind == "symlink":
             entry.mode = 0o777
         if kind in {"char", "block"}:

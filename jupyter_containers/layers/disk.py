@@ -5,7 +5,8 @@ Source: the kernel's Documentation/filesystems/overlayfs.rst, "whiteouts and opa
 - A *whiteout* is a character device 0:0; a directory is *opaque* when its attribute ``trusted.overlay.opaque`` is
   ``y``, or ``user.overlay.opaque`` where the mount has the option ``userxattr``.
 - An archive marks the same with names: ``.wh.NAME`` and ``.wh..wh..opq`` (image specification, layer.md).
-- Who cannot give a file its owner records it in the attribute :data:`RECORD` of files and directories, as
+- A user who is not root, outside of a user namespace, keeps root's files as its own. Who cannot give a file its owner
+  records it in the attribute :data:`RECORD` of files and directories, as
   ``uid:gid:mode`` with an octal mode, which is empty when the mode could be set; ``:c:major:minor`` or
   ``:b:major:minor`` follows for a device, which is then an empty regular file.
 """
@@ -55,6 +56,22 @@ def overlay_style() -> OverlayStyle:
 def reads_everything() -> bool:
     """Whether modes do not bind this process (CAP_DAC_OVERRIDE, at least in its own user namespace)."""
     return bool(_capabilities() >> _CAP_DAC_OVERRIDE & 1)
+
+
+@functools.cache
+def _own_ids() -> tuple[int, int]:
+    return os.geteuid(), os.getegid()
+
+
+def owner(status: os.stat_result) -> tuple[int, int]:
+    """The owner as a layer has it: an ordinary user stands for root, whose files it keeps as its own."""
+    uid, gid = _own_ids()
+    return 0 if status.st_uid == uid else status.st_uid, 0 if status.st_gid == gid else status.st_gid
+
+
+def stands_for_root() -> bool:
+    """Whether this is an ordinary user, so that files of its own are those of a layer's root."""
+    return _own_ids()[0] != 0
 
 
 def open_owned(parent: int, name: bytes, flags: int) -> int:

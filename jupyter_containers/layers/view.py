@@ -24,6 +24,7 @@ from jupyter_containers.layers.disk import (
     is_opaque,
     is_whiteout,
     overlay_style,
+    owner,
     read_record,
 )
 from jupyter_containers.layers.failures import failure
@@ -285,7 +286,8 @@ class LayerView:
     def _node(self, path: str, layer: int, status: os.stat_result, fd: int, name: str | None) -> Node:
         """The node of ``name`` in the open directory ``fd``, or of ``fd`` itself."""
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
-        mode, uid, gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+        mode = stat.S_IMODE(status.st_mode)
+        uid, gid = owner(status)
         device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in {"char", "block"} else (0, 0)
         record = _recorded(kind, fd, name)
         if record is not None:

@@ -2,8 +2,9 @@
 
 Mounts are returned, never made: the runtime makes them inside the container's mount namespace, so that a crash cannot
 leak one. Options (the kernel's overlayfs.rst): ``index``, ``metacopy`` and ``redirect_dir`` are off, so that an upper
-directory holds all that changed and nothing that depends on the lowers; ``userxattr`` where a user without privileges
-mounts; ``volatile`` where nothing must survive a crash.
+directory holds all that changed and nothing that depends on the lowers; where a user without privileges mounts,
+``userxattr``, which implies the last two and allows neither to be named; ``volatile`` where nothing must survive a
+crash.
 """
 
 from __future__ import annotations
@@ -84,7 +85,6 @@ class OverlaySnapshotter:
         options = ["lowerdir=" + ":".join(_escape(path) for path in lowers)]
         if scratch is not None:
             options += [f"upperdir={_escape(scratch.upper)}", f"workdir={_escape(scratch.work)}"]
-        # In a user namespace the kernel itself never follows redirects, and refuses to be told so.
         options += ["index=off", "userxattr"] if self._userxattr else _OPTIONS
         if volatile and scratch is not None:
             options.append("volatile")
