@@ -81,7 +81,8 @@ def test_chain_ids_follow_the_specification() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("linux/amd64", "linux/amd64"), ("amd64", "linux/amd64"), ("x86_64", "linux/amd64"),
-     ("linux/arm64/v8", "linux/arm64"), ("linux/arm", "linux/arm/v7"), ("linux/arm/v6", "linux/arm/v6"), ("aarch64", "linux/arm64")],
+     ("linux/arm64/v8", "linux/arm64"), ("linux/arm", "linux/arm/v7"),
+     ("linux/arm/v6", "linux/arm/v6"), ("aarch64", "linux/arm64")],
 )  # fmt: skip
 def test_platforms_are_normalised(text: str, shown: str) -> None:
     assert str(Platform.parse(text)) == shown
