@@ -190,6 +190,8 @@ class _Extractor:
         self._set_directory(fd, self._descent.current, entry)
 
     def _set_directory(self, fd: int, path: tuple[bytes, ...], entry: Entry) -> None:
+        if path in self._descent.times and path not in self._times:
+            self.attributes.clear(fd)
         self.attributes.set_directory(fd, entry)
         self._times[path] = self.attributes.time(entry.mtime)
 

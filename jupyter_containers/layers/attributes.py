@@ -48,6 +48,13 @@ class Attributes:
         """Owner, extended attributes and mode of an open directory; its time is set at the end."""
         self._set(fd, entry, 0o700)
 
+    @staticmethod
+    def clear(fd: int) -> None:
+        """Remove the attributes that an open directory got from the layers below, before an entry says its own."""
+        for name in os.listxattr(fd):
+            if name == RECORD or portable(name):
+                os.removexattr(fd, name)
+
     def _set(self, fd: int, entry: Entry, needed: int) -> None:
         """``needed``: the bits that a user bound by modes keeps on disk."""
         owned = self._chown(fd, entry)

@@ -153,6 +153,17 @@ def test_missing_parents_are_as_in_the_layers_below(tmp_path: Path, target: Path
     assert stat.S_IMODE(target.stat().st_mode) == 0o711
 
 
+def test_a_directory_listed_after_what_is_in_it_has_no_attributes_from_below(tmp_path: Path, target: Path) -> None:
+    lower = tmp_path / "lower"
+    marked = folder(b"d")
+    marked.xattrs = {b"user.below": b"1"}
+    apply(archive(marked), lower)
+    apply(archive(file(b"d/f")), tmp_path / "inherits", ApplyOptions(lowers=(lower,)))
+    apply(archive(file(b"d/f"), folder(b"d")), target, ApplyOptions(lowers=(lower,)))
+    assert os.listxattr(tmp_path / "inherits" / "d") == ["user.below"]
+    assert os.listxattr(target / "d") == []
+
+
 def test_a_later_entry_replaces_an_earlier_one(target: Path) -> None:
     apply(
         archive(
