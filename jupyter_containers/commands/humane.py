@@ -48,8 +48,8 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 
 
 def seconds(value: float) -> str:
-    """A measured time: ``0.3s``, ``75.2s``."""
-    return f"{value:.1f}s"
+    """A measured time of a step: ``4ms``, ``1.3s``, ``75.2s``."""
+    return f"{value * 1000:.0f}ms" if value < 1 else f"{value:.1f}s"
 
 
 def milliseconds(value: float) -> str:

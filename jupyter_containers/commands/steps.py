@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from jupyter_containers.commands import humane
 from jupyter_containers.events import (
     BuildFinished,
     Event,
@@ -157,8 +158,8 @@ def outcome(step: Step) -> str:
             return "CACHED"
         case "done":
             why = f" (not cached: {step.reason})" if step.reason and step.reason not in _OBVIOUS else ""
-            return f"DONE {step.seconds:.1f}s{why}"
+            return f"DONE {humane.seconds(step.seconds)}{why}"
         case "failed":
             return f"ERROR {step.error}"
         case "canceled":
-            return f"CANCELED after {step.seconds:.1f}s"
+            return f"CANCELED after {humane.seconds(step.seconds)}"
