@@ -29,7 +29,7 @@ def trees() -> Iterator[WorkerTrees]:
     with theirs:
         argv = ["unshare", "-r", *worker_argv(theirs.fileno())]
         process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
-    worker = WorkerTrees(ours)
+    worker = WorkerTrees(lambda: ours)
     yield worker
     worker.close()
     assert process.wait(10) == 0
