@@ -19,8 +19,8 @@ from tools.packages import find
 from tools.stages import Failed, complain, run_quietly
 
 PICTURE = ROOT / "docs" / "images" / "first-container.png"
-SHOWN = ("%%container build -t nb01-hello --build-arg", "%container run --rm nb01-hello", "in the container", "limited")
-WIDTH, HEIGHT = 1000, 1180
+SHOWN = ("%%container build -t nb01-hello --build-arg", "%container run --rm nb01-hello", "limited", "%container images")
+WIDTH, HEIGHT = 1000, 1170
 
 
 def chosen(notebook: Any) -> Any:
