@@ -19,7 +19,12 @@ from tools.packages import find
 from tools.stages import Failed, complain, run_quietly
 
 PICTURE = ROOT / "docs" / "images" / "first-container.png"
-SHOWN = ("%%container build -t nb01-hello --build-arg", "%container run --rm nb01-hello", "limited", "%container images")
+SHOWN = (
+    "%%container build -t nb01-hello --build-arg",
+    "%container run --rm nb01-hello",
+    "limited",
+    "%container images",
+)
 WIDTH, HEIGHT = 1000, 1170
 
 
