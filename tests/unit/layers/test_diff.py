@@ -254,6 +254,7 @@ def test_comparing_finds_what_changed_and_what_is_gone(upper: Path, lower: Path)
         make(root / "d" / "changed", "1")
         make(root / "d" / "e" / "kept")
         (root / "link").symlink_to("same")
+        os.utime(root / "link", (5, 5), follow_symlinks=False)
     make(lower / "gone")
     make(lower / "gone-dir" / "f")
     make(upper / "d" / "changed", "2")
@@ -306,7 +307,8 @@ def build(root: Path, wanted: Things) -> None:
             path.write_bytes(content)
             files.append(path)
         if kind != "symlink":
-            path.chmod(mode)
+            # An ordinary user must be able to work in its own directories.
+            path.chmod(mode | 0o700 if kind == "dir" else mode)
         os.utime(path, (mtime, mtime), follow_symlinks=False)
 
 

@@ -171,6 +171,26 @@ def test_a_worker_that_died_is_a_clear_error(
         assert caught.value.hint is not None
 
 
+def test_a_worker_that_died_is_replaced_by_the_next_call(tmp_path: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            started.append(subprocess.Popen(worker_argv(theirs.fileno()), pass_fds=[theirs.fileno()]))
+        return ours
+
+    trees = WorkerTrees(start)
+    assert started == []
+    assert trees.usage(tmp_path) == Usage(0, 0)
+    started[0].kill()
+    started[0].wait()
+    assert trees.usage(tmp_path) == Usage(0, 0)
+    trees.close()
+    assert len(started) == 2
+    assert started[1].wait(10) == 0
+
+
 def test_a_worker_that_dies_while_it_works_is_a_clear_error(
     worker: tuple[WorkerTrees, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
