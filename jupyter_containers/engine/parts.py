@@ -15,6 +15,7 @@ from jupyter_containers.engine import networking, recovery
 from jupyter_containers.engine.host import Host
 from jupyter_containers.engine.launcher import Planner, write_file
 from jupyter_containers.engine.library import Library
+from jupyter_containers.errors import StartFailed, Unsupported
 from jupyter_containers.layers.trees import LocalTrees, WorkerTrees, worker_argv
 from jupyter_containers.network import bridge
 from jupyter_containers.network.bridge import Bridge
@@ -58,8 +59,13 @@ class Parts:
 
     @cached_property
     def trees(self) -> Trees:
-        """Who touches the files of images: this process, or one in the user namespace that owns them."""
-        if not (self.host.rootless and self.spawner.id_map.kind == "subordinate"):
+        """Who touches the files of images: this process, or one in the user namespace that containers run in."""
+        if not self.host.rootless:
+            return LocalTrees()
+        try:
+            self.spawner.start()
+        except (StartFailed, Unsupported):
+            # Without a user namespace nothing runs; images can still be unpacked and looked at.
             return LocalTrees()
         return WorkerTrees(self._start_worker)
 
