@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -71,25 +72,29 @@ def everything(environment: Environment, *, left_out: Sequence[str]) -> int:
     """All suites; 0 when nothing failed. The last lines say what could not run, and the totals."""
     report = Report()
     without: list[str] = list(left_out)
-    stores = Path(tempfile.gettempdir()) / "jct"
-    before = leaks.take(stores)
-    with tempfile.TemporaryDirectory(prefix="jcr") as name:
-        reports = Path(name)
-        reports.chmod(0o1777)
-        if os.geteuid() == 0:
-            _run(report, reports / "root.xml", environment, "all suites as root")
-            without += _as_users(report, reports, environment)
-        else:
-            _run(report, reports / "user.xml", environment, f"all suites as uid {os.geteuid()}")
-            without.append("what needs uid 0: run ./dev test as root as well")
-    report.problems += [f"left behind: {line}" for line in leaks.remaining(stores, before)]
+    own = Path(tempfile.mkdtemp(prefix="jcr"))  # short: socket paths are 107 bytes at most
+    own.chmod(0o1777)
+    before = leaks.take(own)
+    if os.geteuid() == 0:
+        _run(report, own, environment, "all suites as root")
+        without += _as_users(report, own, environment)
+    else:
+        _run(report, own, environment, f"all suites as uid {os.geteuid()}")
+        without.append("what needs uid 0: run ./dev test as root as well")
+    left = leaks.remaining(own, before)
+    report.problems += [f"left behind: {line}" for line in left]
+    if not any(line.startswith("mount ") for line in left):  # never remove what may be mounted from elsewhere
+        shutil.rmtree(own, ignore_errors=True)
     return summarize(report, without)
 
 
-def _run(report: Report, xml: Path, environment: Environment, title: str) -> None:
+def _run(report: Report, own: Path, environment: Environment, title: str) -> None:
+    """One run as this user; what its tests make lies below ``own``, so that what is left can be told."""
     _title(title)
+    xml = own / "own.xml"
     command = [environment.python, *_pytest(xml)]
-    done = subprocess.run(command, cwd=ROOT, env=environment.variables(), stdin=subprocess.DEVNULL, check=False)
+    variables = environment.variables(TMPDIR=str(own))
+    done = subprocess.run(command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, check=False)
     read(report, xml, title, done.returncode)
 
 
