@@ -54,7 +54,7 @@ class Paths:
         return self.run / "containers"
 
     def ensure(self) -> None:
-        """Make both directories, private to this user.
+        """Make both directories, private to this user: layers hold set-user-id programs that nobody else may reach.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Paths:
         """
         for directory in (self.root, self.run):
             try:
-                directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
                 raise PermissionDenied(
                     f"cannot make the store's directory {directory}: {error.strerror}",
@@ -75,8 +75,8 @@ class Paths:
                     f"the store's directory {directory} belongs to uid {status.st_uid}",
                     hint=f"set {ROOT_VARIABLE} to a directory of your own",
                 )
-            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                directory.chmod(0o711)
+            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                directory.chmod(0o700)
 
 
 def find_paths(root: str | os.PathLike[str] | None = None, environment: Mapping[str, str] | None = None) -> Paths:
