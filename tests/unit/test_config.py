@@ -27,10 +27,10 @@ def test_the_variable_moves_everything(tmp_path: Path) -> None:
 
 def test_an_ordinary_user_has_the_xdg_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    paths = find_paths(environment={"HOME": "/home/u", "XDG_RUNTIME_DIR": str(tmp_path)})
-    assert str(paths.root) == "/home/u/.local/share/jupyter-containers"
+    paths = find_paths(environment={"HOME": "/h", "XDG_RUNTIME_DIR": str(tmp_path)})
+    assert str(paths.root) == "/h/.local/share/jupyter-containers"
     assert paths.run == tmp_path / "jupyter-containers"
-    elsewhere = find_paths(environment={"HOME": "/home/u", "XDG_DATA_HOME": "/d", "XDG_RUNTIME_DIR": "/nowhere"})
+    elsewhere = find_paths(environment={"HOME": "/h", "XDG_DATA_HOME": "/d", "XDG_RUNTIME_DIR": "/nowhere"})
     assert (str(elsewhere.root), str(elsewhere.run)) == ("/d/jupyter-containers", "/d/jupyter-containers/run")
 
 
