@@ -58,6 +58,7 @@ class Monitor:
         self._detached = bool(request.get("detach"))
         self._owner_dead = False
         self._over_limit = 0
+        self._removing = False
         self._own_pid_namespace = -1
         self._listener: socket | None = None
         self._mountpoint = b""
@@ -265,11 +266,18 @@ class Monitor:
         if self._cgroup:
             self._remove_cgroup(self._cgroup)
         if self._state_dir and not job.failure:
-            record.write(f"{self._state_dir}/exit", status)
+            self._keep(status)
         self._clean_run_dir()
         self._announce(job)
         if self.request.get("cleanup") and (self._detached or self._owner_dead):
             self._clean_up(self.request["cleanup"])
+
+    def _keep(self, status: dict[str, Any]) -> None:
+        """Write the exit record; where that fails, as on a full disk, those who wait are told all the same."""
+        try:
+            record.write(f"{self._state_dir}/exit", status)
+        except OSError as error:
+            status["cause"] = status["cause"] or f"exit record: {error.strerror}"
 
     def _account(self, cgroup: CgroupPlan, status: dict[str, Any]) -> None:
         stats = cgroups.stats(cgroup)
@@ -302,11 +310,13 @@ class Monitor:
                 os.waitpid(pid, 0)
 
     def _remove_cgroup(self, cgroup: CgroupPlan) -> None:
+        self._removing = False
         try:
             cgroups.remove(cgroup)
         except OSError as error:
             if error.errno != _EBUSY:
                 raise
+            self._removing = True  # the kernel has not let go of the last process yet
             self.loop.after("cgroup", 1.0, lambda: self._remove_cgroup(cgroup))
 
     def _clean_run_dir(self) -> None:
@@ -338,7 +348,7 @@ class Monitor:
 
     def finished(self) -> bool:
         """Whether nothing is left to do: all ended and every client has all of its output."""
-        return self.job.status is not None and not self._execs and self._flushed()
+        return self.job.status is not None and not self._execs and not self._removing and self._flushed()
 
     def _flushed(self) -> bool:
         return not any(output.busy() for output in self.job.outputs.values())

@@ -46,13 +46,12 @@ def test_input_larger_than_a_pipe_arrives_whole(source: bytes | io.BytesIO) -> N
 
 
 def test_a_reader_that_goes_away_ends_the_feed() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     feed = InputFeed(b"x" * 300_000)
     feed.close()
-    for thread in threading.enumerate():
-        if thread.name == "container-stdin":
-            thread.join(timeout=5)
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 def test_no_input_is_an_empty_one() -> None:
