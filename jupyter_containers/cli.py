@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from jupyter_containers.commands.context import Context
 from jupyter_containers.commands.parser import HelpRequested, parse
 from jupyter_containers.commands.table import find
-from jupyter_containers.errors import EngineError
+from jupyter_containers.errors import EngineError, SystemFailure
 from jupyter_containers.events import Event, EventSink, Notice, Output
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "jupyter-container"
 _INTERRUPTED, _TERMINATED, _PARTLY = 130, 143, 1
+_STDERR = 2
 _HELP = frozenset({"--help", "-h", "help"})
 
 
@@ -57,7 +58,7 @@ class _Screen:
         if isinstance(event, Output):
             self._settle()
             stream = sys.stdout.buffer if event.stream == "stdout" else sys.stderr.buffer
-            with self._lock:
+            with self._lock, _writing():
                 stream.write(event.data)
                 stream.flush()
         elif self._mode != "quiet" or (isinstance(event, Notice) and event.level == "warning"):
@@ -91,34 +92,62 @@ def _write_error(text: str) -> None:
 
 def _write(*lines: str) -> None:
     """Print lines at once, so that a closed pipe is found here and not at the interpreter's end."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
+    with _writing():
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """What cannot be written is told; Python must not try again at exit."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard_output()
+        raise SystemFailure(f"cannot write the output: {error.strerror}") from error
+
+
+def _discard_output() -> None:
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _open_closed_streams() -> None:
+    """Where the caller closed a standard stream its number must not go to some other file."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= _STDERR:
+        continue
+    os.close(fd)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit status is what the process should end with."""
+    _open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _guarded(words)
     except BrokenPipeError:
         # Whoever read our output is gone; Python must not try to flush it again at exit.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        _discard_output()
         return 128 + signal.SIGPIPE
 
 
 def _guarded(words: list[str]) -> int:
     try:
         return _main(words)
-    except HelpRequested as request:
-        from jupyter_containers.commands.help import detail  # noqa: PLC0415 - fast start
-
-        _write(detail(request.command, PROGRAM))
-        return 0
     except EngineError as error:
         show_error(error)
         return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        show_error(SystemFailure(f"the system refused: {error}"))
+        return SystemFailure.exit_code
     except _Terminated:
         return _TERMINATED
     except KeyboardInterrupt:
@@ -131,7 +160,10 @@ def _main(words: list[str]) -> int:
     if words[0] in {"--version", "-v"}:
         words = ["version"]
     command, rest = find(words, program=PROGRAM)
-    arguments = parse(command, rest, program=PROGRAM)
+    try:
+        arguments = parse(command, rest, program=PROGRAM)
+    except HelpRequested as request:
+        return _help_of(request.command)
     screen = _Screen("quiet" if arguments.flag("quiet") else arguments.text("progress") or "auto")
     with _sigterm(), _engine(screen) as engine:
         try:
@@ -144,13 +176,19 @@ def _main(words: list[str]) -> int:
 
 
 def _help(words: list[str]) -> int:
-    from jupyter_containers.commands.help import detail, overview  # noqa: PLC0415 - fast start
-
     if words:
         command, _ = find(words, program=PROGRAM)
-        _write(detail(command, PROGRAM))
-    else:
-        _write(overview(PROGRAM))
+        return _help_of(command)
+    from jupyter_containers.commands.help import overview  # noqa: PLC0415 - fast start
+
+    _write(overview(PROGRAM))
+    return 0
+
+
+def _help_of(command: Command) -> int:
+    from jupyter_containers.commands.help import detail  # noqa: PLC0415 - fast start
+
+    _write(detail(command, PROGRAM))
     return 0
 
 

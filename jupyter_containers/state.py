@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jupyter_containers.errors import Corrupt, NameInUse, PermissionDenied
+from jupyter_containers.errors import Corrupt, NameInUse, PermissionDenied, SystemFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,10 @@ class State:
             self._connection.execute("PRAGMA foreign_keys=ON")
             self._migrate()
         except sqlite3.OperationalError as error:
-            raise PermissionDenied(f"cannot open the state file {path}: {error}") from error
+            raise PermissionDenied(
+                f"cannot open the state file {path}: {error}",
+                hint="check that this user can write there, and that the disk is neither full nor read-only",
+            ) from error
         except sqlite3.DatabaseError as error:
             raise Corrupt(
                 f"the state file {path} is damaged: {error}",
@@ -108,7 +111,7 @@ class State:
         if version > SCHEMA_VERSION:
             raise Corrupt(
                 f"the state file {self._path} was written by a newer version of this package",
-                hint="upgrade ipycontainers, or use another store",
+                hint="upgrade jupyter-containers, or use another store",
             )
         with self._write() as connection:
             for statement in _SCHEMA.split(";"):
@@ -123,14 +126,26 @@ class State:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, self._told():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk may have rolled it back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise SystemFailure(
+                f"cannot write the state file {self._path}: {error}",
+                hint="check that the disk is neither full nor read-only, and that no other program holds the file",
+            ) from error
 
     def _rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         with self._lock:

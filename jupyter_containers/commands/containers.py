@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.mounts import read_env_file, read_mount
 from jupyter_containers.commands.results import ContainerListing, Documents, Lines, Log, Ran, Result, Started
-from jupyter_containers.errors import EngineError, UsageError
+from jupyter_containers.errors import EngineError, Unsupported, UsageError
 from jupyter_containers.events import Output
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def _run(context: Context, arguments: Arguments) -> Result:
 
 def _exec(context: Context, arguments: Arguments) -> Result:
     name, *command = arguments.positionals
+    if arguments.flag("tty"):
+        raise Unsupported("exec cannot have a terminal here yet", hint="leave -t out: -i alone hands the input on")
     if not command:
         if not context.script:
             raise UsageError("exec requires a command: exec [OPTIONS] CONTAINER COMMAND [ARG...]")
@@ -266,6 +268,7 @@ COMMANDS = (
             Option("detach", "Run in the background", "d", kind="bool"),
             *_ENVIRONMENT,
             Option("interactive", "Keep standard input open", "i", kind="bool"),
+            Option("tty", "Give it a terminal (not there yet)", "t", kind="bool"),
         ),
         (_CONTAINER, _COMMAND, _ARGS),
         interspersed=False,

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 import msgspec
 
 from jupyter_containers.engine import creation, logs, recovery, status
-from jupyter_containers.engine.options import RunKeywords, RunOptions, merge_environment, resolve_environment
+from jupyter_containers.engine.options import (
+    RunKeywords,
+    RunOptions,
+    merge_environment,
+    resolve_environment,
+    signal_number,
+)
 from jupyter_containers.engine.record import ContainerRecord
 from jupyter_containers.engine.spec import sandboxing
 from jupyter_containers.engine.streams import Capture, InputFeed, OutputPipes
@@ -332,23 +338,6 @@ class Containers:
     def _after_end(self, record: ContainerRecord) -> None:
         if record.options.remove:
             creation.discard(self._parts, record)
-
-
-def signal_number(name: str) -> int:
-    """The number of ``SIGTERM``, ``TERM``, ``15`` or ``SIGRTMIN+3``.
-
-    Raises
-    ------
-    InvalidInput
-        when there is no such signal.
-    """
-    text = name.strip().upper().removeprefix("SIG")
-    base, plus, offset = text.partition("+")
-    with suppress(ValueError, KeyError):
-        number = int(text) if text.isdigit() else signals.Signals[f"SIG{base}"] + (int(offset) if plus else 0)
-        if 0 < number <= signals.SIGRTMAX:
-            return int(number)
-    raise InvalidInput(f"there is no signal {name!r}", hint="write it as SIGTERM, TERM or 15")
 
 
 def _not_running(record: ContainerRecord) -> ContainerNotRunning:

@@ -133,22 +133,25 @@ class Images:
         return _image(row, self._library.read(row), result)
 
     def list(self, *, all: bool = False) -> builtins.list[ImageSummary]:  # noqa: A002 - docker's flag
-        """The images, newest first, a row for each name; ``all`` shows those without a name too."""
+        """The images, newest first, a row for each name; ``all`` shows those without a name too.
+
+        An image whose documents were lost has a row without date and size, so that it can be found and removed.
+        """
         rows: builtins.list[ImageSummary] = []
         for row in self._parts.state.images():
             if not row.names and not all:
                 continue
-            model = self._library.read(row)
+            model = self._library.read_or_none(row)
             names: builtins.list[Reference | None] = [Reference.parse(name) for name in row.names]
             rows.extend(
                 ImageSummary(
                     repository=reference.familiar_name if reference else None,
                     tag=reference.tag if reference else None,
-                    id=model.id,
-                    digest=model.digest,
-                    created=model.created,
-                    size=self._size(model),
-                    labels=dict(model.labels),
+                    id=Digest(row.image_id),
+                    digest=Digest(row.digest),
+                    created=model.created if model else None,
+                    size=self._size(model) if model else 0,
+                    labels=dict(model.labels) if model else {},
                 )
                 for reference in names or [None]
             )
@@ -329,8 +332,12 @@ def _dockerfile(context: Path | None, text: str | None, file: str | os.PathLike[
         if candidate.is_file():
             try:
                 return candidate.read_text(encoding="utf-8"), candidate.name
-            except (OSError, UnicodeDecodeError) as error:
-                raise InvalidInput(f"cannot read {candidate}: {error}") from error
+            except OSError as error:
+                raise InvalidInput(f"cannot read {candidate}: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise InvalidInput(
+                    f"{candidate} is no text: byte {error.start} is not UTF-8", hint="save it with the encoding UTF-8"
+                ) from error
     raise NotFound(f"there is no Dockerfile at {candidates[0]}", hint="write one there, or name it with --file")
 
 

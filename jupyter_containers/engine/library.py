@@ -246,7 +246,7 @@ class Library:
             for container in self._state.containers():
                 chains.update(ContainerRecord.decode(container.record).chains)
             for row in self._state.images():
-                model = self._read_or_none(row)
+                model = self.read_or_none(row)
                 if model is not None:
                     blobs |= model.blobs
                     chains.update(model.chain_ids)
@@ -258,7 +258,7 @@ class Library:
                     self._snapshotter.remove(info.chain)
         return gone
 
-    def _read_or_none(self, row: ImageRow) -> ImageModel | None:
+    def read_or_none(self, row: ImageRow) -> ImageModel | None:
         """An image whose documents went missing needs nothing any more."""
         try:
             return self.read(row)

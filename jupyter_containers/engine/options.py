@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal as signals
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_LONGEST_HOSTNAME = 64  # sethostname(2)
 _LISTS = frozenset(
     {"env", "volume", "label", "cap_add", "cap_drop", "security_opt", "tmpfs", "ulimit", "add_host", "dns"}
 )
@@ -104,6 +108,12 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise InvalidInput(f"invalid number of cpus {self.cpus}: it must be above 0")
         if self.workdir is not None and not self.workdir.startswith("/"):
             raise InvalidInput(f"the working directory {self.workdir!r} is not an absolute path")
+        if self.hostname is not None and not 0 < len(os.fsencode(self.hostname)) <= _LONGEST_HOSTNAME:
+            raise InvalidInput(f"invalid host name {self.hostname!r}: it must have 1 to {_LONGEST_HOSTNAME} bytes")
+        if self.stop_signal is not None:
+            signal_number(self.stop_signal)
+        for server in self.dns:
+            _check_address(server)
         if self.tty and not self.detach:
             raise Unsupported(
                 "a foreground container cannot have a terminal here yet",
@@ -148,6 +158,30 @@ class RunKeywords(TypedDict, total=False):
     shm_size: str | int | None
     add_host: str | Sequence[str]
     dns: str | Sequence[str]
+
+
+def signal_number(name: str) -> int:
+    """The number of ``SIGTERM``, ``TERM``, ``15`` or ``SIGRTMIN+3``.
+
+    Raises
+    ------
+    InvalidInput
+        when there is no such signal.
+    """
+    text = name.strip().upper().removeprefix("SIG")
+    base, plus, offset = text.partition("+")
+    with suppress(ValueError, KeyError):
+        number = int(text) if text.isdigit() else signals.Signals[f"SIG{base}"] + (int(offset) if plus else 0)
+        if 0 < number <= signals.SIGRTMAX:
+            return int(number)
+    raise InvalidInput(f"there is no signal {name!r}", hint="write it as SIGTERM, TERM or 15")
+
+
+def _check_address(text: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise InvalidInput(f"invalid name server {text!r}: it is no IP address") from error
 
 
 def _as_tuple(key: str, value: object) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 
 import msgspec
 
 from jupyter_containers.engine.options import RunOptions
-from jupyter_containers.errors import Corrupt
+from jupyter_containers.errors import Corrupt, InvalidInput
 
 _ADJECTIVES = """
 amber bold brave bright calm clever crisp curious daring eager early fair fond gentle glad golden happy honest jolly
@@ -51,8 +52,21 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     options: RunOptions
 
     def encode(self) -> bytes:
-        """The bytes for the state file."""
-        return msgspec.json.encode(self)
+        """The bytes for the state file.
+
+        Raises
+        ------
+        InvalidInput
+            when a text came from bytes that are no UTF-8: no JSON document can hold it.
+        """
+        try:
+            return msgspec.json.encode(self)
+        except UnicodeEncodeError as error:
+            around = error.object[max(0, error.start - 10) : error.end + 10]
+            raise InvalidInput(
+                f"an argument, a variable or an option is not UTF-8: {os.fsencode(around)!r}",
+                hint="give such bytes on the standard input or in a file",
+            ) from error
 
     @classmethod
     def decode(cls, data: bytes) -> ContainerRecord:

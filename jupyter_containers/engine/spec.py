@@ -180,6 +180,8 @@ def _rlimit(text: str) -> Rlimit:
 
 def _system_mounts(given: SpecInput) -> list[Mount]:
     shm = DEFAULT_SHM if given.options.shm_size is None else parse_bytes(given.options.shm_size, what="shm size")
+    if shm < 0:
+        raise InvalidInput(f"the size of /dev/shm cannot be {given.options.shm_size}")
     read = "rw" if given.sandboxing.privileged else "ro"
     sys: Mount = {
         "destination": "/sys",
@@ -227,7 +229,21 @@ def _system_mounts(given: SpecInput) -> list[Mount]:
 
 
 def _option_mounts(options: RunOptions) -> list[Mount]:
-    return [*(_bind(text) for text in options.volume), *(_tmpfs(text) for text in options.tmpfs)]
+    mounts = [*(_bind(text) for text in options.volume), *(_tmpfs(text) for text in options.tmpfs)]
+    taken: set[str] = set()
+    for mount in mounts:
+        place = mount["destination"]
+        if place in {"/", "/proc"} or place.startswith("/proc/"):
+            raise InvalidInput(f"nothing can be mounted on {place} of a container", hint="choose another directory")
+        if place in taken:
+            raise InvalidInput(f"two mounts on {place} of the container", hint="leave one of them out")
+        taken.add(place)
+    return mounts
+
+
+def _place(path: str) -> str:
+    """An absolute path in a container, in the one way of writing it."""
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _bind(text: str) -> Mount:
@@ -268,7 +284,7 @@ def _bind(text: str) -> Mount:
             raise NotFound(f"the volume's path {path} does not exist and cannot be made: {error.strerror}") from error
     propagation = next((name for name in names if name.endswith(("private", "slave", "shared"))), "rprivate")
     return {
-        "destination": os.path.normpath(destination),
+        "destination": _place(destination),
         "type": "none",
         "source": path,
         "options": ["rbind", propagation, "ro" if "ro" in names else "rw"],
@@ -281,7 +297,7 @@ def _tmpfs(text: str) -> Mount:
         raise InvalidInput(f"invalid tmpfs {text!r}: the path must be absolute")
     given = [flag for flag in flags.split(",") if flag]
     return {
-        "destination": os.path.normpath(destination),
+        "destination": _place(destination),
         "type": "tmpfs",
         "source": "tmpfs",
         "options": given or ["nosuid", "nodev", "noexec"],

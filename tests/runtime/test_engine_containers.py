@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -275,3 +277,33 @@ def test_bad_options_are_refused_and_leave_nothing(engine: Engine, keywords: dic
     with pytest.raises(EngineError):
         run(engine, ["true"], **keywords)
     assert engine.containers.list(all=True) == []
+
+
+def test_an_image_whose_documents_were_lost_is_listed_and_can_be_removed(engine: Engine, store_root: Path) -> None:
+    engine.images.pull("starter")
+    for blob in (store_root / "content/blobs/sha256").iterdir():
+        blob.unlink()
+    with Engine(store_root) as fresh:
+        (row,) = fresh.images.list()
+        assert (row.repository, row.created, row.size) == ("starter", None, 0)
+        assert fresh.images.remove("starter")[0] == "Untagged: starter:latest"
+        assert fresh.images.list() == []
+
+
+@pytest.mark.root
+def test_a_full_disk_fails_the_program_and_not_its_monitor(tmp_path: Path) -> None:
+    # In a mount namespace of its own: the small disk goes with the last process in it.
+    script = f"""
+    mount -t tmpfs -o size=8m none {tmp_path} || exit 99
+    export JUPYTER_CONTAINERS_ROOT={tmp_path}
+    run="{sys.executable} -m jupyter_containers.cli"
+    $run pull -q starter
+    $run run --name one starter sh -c 'yes > /x; yes > /y; exit 5'; echo "ended $?"
+    $run run -d starter true; echo "again $?"
+    $run rm -f one; echo "removed $?"
+    $run run --rm starter echo fine
+    """
+    ended = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert "ended 5" in ended.stdout, ended
+    assert "removed 0\nfine\n" in ended.stdout, ended
+    assert "Traceback" not in ended.stderr

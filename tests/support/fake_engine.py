@@ -154,6 +154,7 @@ class FakeContainers:
     events: list[Event] = field(default_factory=list)
     ended: RunResult = field(default_factory=lambda: result(stdout=b"hi\n"))
     interrupt: bool = False
+    failure: OSError | None = None
 
     def run(
         self,
@@ -168,6 +169,8 @@ class FakeContainers:
         self.asked.append(("run", {"image": image, "command": command, "options": options, "stdin": stdin}))
         if image.startswith("missing"):
             raise ImageNotFound(f"no such image: {image}")
+        if self.failure:
+            raise self.failure
         for event in self.events:
             sink(event)
         if options.detach:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,3 +172,35 @@ def test_the_module_is_the_program() -> None:
     ended = program("version")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("jupyter-containers ")
+
+
+@pytest.mark.parametrize("line", ["--help", "run --help", "ps"])
+def test_output_that_cannot_be_written_is_one_error(line: str, store_root: Path) -> None:  # noqa: ARG001 - a store of its own
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "jupyter_containers.cli", *line.split()]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        125,
+        "jupyter-container: cannot write the output: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(closed: str) -> None:
+    script = f"exec {closed}; exec {sys.executable} -m jupyter_containers.cli run --help"
+    ended = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_refusal_of_the_system_is_no_traceback(fake: FakeEngine, run: Run) -> None:
+    fake.containers.failure = OSError(24, "Too many open files", "/some/file")
+    assert run("run alpine x")[::2] == (
+        125,
+        "jupyter-container: the system refused: [Errno 24] Too many open files: '/some/file'\n",
+    )
+
+
+def test_exec_with_a_terminal_says_what_to_leave_out(run: Run) -> None:
+    status, _, err = run("exec -it web sh")
+    assert status == 125
+    assert err.splitlines()[1] == "hint: leave -t out: -i alone hands the input on"

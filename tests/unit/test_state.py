@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jupyter_containers.errors import Corrupt, NameInUse
+from jupyter_containers.errors import Corrupt, NameInUse, SystemFailure
 from jupyter_containers.state import ContainerRow, ImageRow, State
 
 if TYPE_CHECKING:
@@ -126,3 +126,15 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
     opened = State(path)
     assert len(opened.containers()) == 75
     opened.close()
+
+
+def test_a_full_disk_is_told_and_the_file_stays_usable(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.sqlite")
+    (pages,) = state._connection.execute("PRAGMA page_count").fetchone()
+    state._connection.execute(f"PRAGMA max_page_count={pages}")
+    row = ContainerRow("a" * 64, "big", "sha256:0", 1, bytes(200_000))
+    with pytest.raises(SystemFailure, match="database or disk is full"):
+        state.add_container(row)
+    state.add_container(ContainerRow("b" * 64, "small", "sha256:0", 1, b"{}"))
+    assert [kept.name for kept in state.containers()] == ["small"]
+    state.close()

@@ -9,8 +9,10 @@ from jupyter_containers.engine.options import (
     RunOptions,
     merge_environment,
     resolve_environment,
+    signal_number,
     split_pairs,
 )
+from jupyter_containers.engine.record import ContainerRecord
 from jupyter_containers.engine.units import parse_bytes
 from jupyter_containers.errors import EngineError, InvalidInput, UsageError
 
@@ -69,3 +71,32 @@ def test_later_variables_win_in_the_place_of_the_first() -> None:
 
 def test_a_label_without_a_value_is_empty() -> None:
     assert split_pairs(["a", "b=c=d"]) == {"a": "", "b": "c=d"}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"hostname": "h" * 65}, "host name"),
+        ({"hostname": ""}, "host name"),
+        ({"stop_signal": "FOO"}, "no signal 'FOO'"),
+        ({"dns": "one.one.one.one"}, "no IP address"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_made(keywords: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        RunOptions.of(keywords).check()
+
+
+@pytest.mark.parametrize(("name", "number"), [("SIGTERM", 15), ("term", 15), ("9", 9), ("RTMIN+3", 37)])
+def test_signals_are_written_in_several_ways(name: str, number: int) -> None:
+    assert signal_number(name) == number
+
+
+def test_what_is_no_utf8_cannot_be_recorded() -> None:
+    record = ContainerRecord(
+        id="a", name="b", image="c", image_id="d", digest="e", created=0, args=("echo", "x\udcff"), env=(), cwd="/",
+        user="", hostname="h", network="none", chains=(), labels={}, stop_signal="SIGTERM", stop_timeout=1,
+        memory_limit=None, options=RunOptions(),
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"not UTF-8: b'x\\xff'"):
+        record.encode()
