@@ -43,13 +43,15 @@ class Connection:
         monitor.loop.watch(channel.fileno(), READ, self._hear)
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Send a message; a client that does not listen misses it."""
+        """Send a message; a client that does not listen misses it, one that is gone has died."""
         if self.channel.fileno() < 0:
             return
         try:
             send(self.channel, message, flags=MSG_DONTWAIT)
-        except OSError:
+        except BlockingIOError:
             self.close()
+        except OSError:
+            self._gone()
 
     def _hear(self) -> None:
         try:
@@ -57,9 +59,7 @@ class Connection:
         except OSError:
             message, descriptors = None, []
         if message is None:
-            self.close()
-            if self._lost is not None:
-                self._lost()
+            self._gone()
             return
         handler = _HANDLERS.get(message["kind"])
         if handler is None:
@@ -67,6 +67,11 @@ class Connection:
             self.tell({"kind": "refused", "detail": f"unknown request {message['kind']}"})
             return
         handler(self, message, descriptors)
+
+    def _gone(self) -> None:
+        self.close()
+        if self._lost is not None:
+            self._lost()
 
     def close(self) -> None:
         """Let the client go."""

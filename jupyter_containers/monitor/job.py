@@ -58,6 +58,7 @@ class Job:
         self.start_time = 0
         self.started_at = 0
         self.running = False
+        self.released = False
         self.failure: dict[str, Any] | None = None
         self.stubs: list[str] = []
         self.status: dict[str, Any] | None = None
@@ -130,6 +131,7 @@ class Job:
 
     def go(self) -> None:
         """Let it do its steps. A process that died meanwhile shows at its pidfd."""
+        self.released = True
         try:
             send(self.sync, {"kind": "go"})
         except BrokenPipeError:

@@ -238,7 +238,8 @@ class Monitor:
     def _owner_died(self) -> None:
         if self._owner_pidfd >= 0:
             self.loop.forget(self._owner_pidfd)
-        if self._detached:
+        held = self.request.get("hold") and not self.job.released
+        if self._detached and not held:
             return
         self._owner_dead = True
         self.job.signal(_SIGKILL)

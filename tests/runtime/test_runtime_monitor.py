@@ -368,3 +368,27 @@ def test_many_at_once_from_many_threads(spawner: Spawner, tmp_path: Path) -> Non
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(one, range(8))) == list(range(8))
+
+
+DIES_WHILE_IT_HOLDS = """
+import json, os, signal, sys
+from jupyter_containers.runtime.spawner import Spawner
+def created(pid):
+    print(pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+Spawner().launch(json.load(sys.stdin), created=created)
+"""
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_start_that_is_held_ends_with_its_engine(box: Box, detach: bool) -> None:
+    request = {**box.request("sleep", "100", hold=True, detach=detach), "seccomp": ""}
+    ended = subprocess.run(
+        [sys.executable, "-c", DIES_WHILE_IT_HOLDS],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    eventually(lambda: gone(int(ended.stdout)))
+    eventually(lambda: box.state_now().status == "created")  # its program never ran
