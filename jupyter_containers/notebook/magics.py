@@ -58,11 +58,18 @@ _NOTEBOOK_HELP = """Notebook options, before the verb:
 As %%container the body is the Dockerfile of build, or the standard input of run and exec."""
 
 
+_STARTING = frozenset({"run", "exec", "build", "pull"})
+
+
 class Interrupted(KeyboardInterrupt):
     """The user interrupted a verb; the engine has cleaned up. Shown in one line, and stops a "run all" as any does."""
 
+    def __init__(self, verb: str = "run") -> None:
+        what = "what the command had started was stopped and removed"
+        super().__init__(what if verb in _STARTING else f"{verb} was given up; containers go on as they are")
+
     def _render_traceback_(self, *_args: object) -> list[str]:
-        return ["Interrupted: what the command had started was stopped and removed"]
+        return [f"Interrupted: {self}"]
 
 
 class Dispatcher:
@@ -80,9 +87,11 @@ class Dispatcher:
         program = LINE if cell is None else CELL
         try:
             notebook = parse(_NOTEBOOK, arguments_text, program=program)
-            if not notebook.positionals:
-                raise HelpRequested(_NOTEBOOK)  # noqa: TRY301 - the same as --help
-            command, rest = find(notebook.positionals, program=program)
+            asked = list(notebook.positionals)
+            if asked[:1] in ([], ["help"]):
+                # "help run" is "run --help", as on the command line.
+                raise HelpRequested(find(asked[1:], program=program)[0] if asked[1:] else _NOTEBOOK)  # noqa: TRY301
+            command, rest = find(asked, program=program)
             arguments = _parse(command, rest, program)
         except HelpRequested as request:
             print(_help(request.command, program))  # noqa: T201 - help belongs into the cell's output
@@ -104,7 +113,7 @@ class Dispatcher:
             finally:
                 sink.close()
         except (KeyboardInterrupt, Cancelled) as error:
-            raise Interrupted from error
+            raise Interrupted(command.name) from error
 
     def _context(self, command: Command, sink: CellSink, cell: str | None) -> Context:
         return Context(

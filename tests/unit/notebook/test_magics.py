@@ -114,6 +114,11 @@ def test_an_interrupt_is_one_line_and_still_a_keyboard_interrupt(
     assert "File " not in shown
 
 
+@pytest.mark.parametrize("verb", ["logs", "wait", "stop"])
+def test_an_interrupt_of_a_verb_that_starts_nothing_does_not_claim_to_have_stopped_it(verb: str) -> None:
+    assert Interrupted(verb)._render_traceback_() == [f"Interrupted: {verb} was given up; containers go on as they are"]
+
+
 def test_output_streams_to_the_cell_in_order(
     shell: Shell, fake: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,10 +184,10 @@ def test_other_verbs_have_values(shell: Shell, capsys: pytest.CaptureFixture[str
 
 
 def test_help_is_printed(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
-    for source in ("%container", "%container --help"):
+    for source in ("%container", "%container --help", "%container help"):
         assert run(shell, source) is None
         assert capsys.readouterr().out.startswith("Usage: %container [-o NAME] [--no-raise] [--quiet] COMMAND")
-    for source in ("%container run --help", "%container run?", "%container container run?"):
+    for source in ("%container run --help", "%container run?", "%container container run?", "%container help run"):
         run(shell, source)
         assert capsys.readouterr().out.startswith("Usage: %container run [OPTIONS] IMAGE")
 
