@@ -16,18 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench import ours
+from bench import builds, debian, goals, networks, ours, scale, steps
 from bench.peers import PEERS, NotHere
+from tools.environment import cache
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 QUIET = 0.03
 ROWS = {
-    "run /bin/true, no network": ("run", 0.0),
-    "the same, each after 30 ms of quiet": ("run", QUIET),
-    "run /bin/true, default network": ("run, network", 0.0),
-    "the same, each after 30 ms of quiet ": ("run, network", QUIET),
+    goals.NO_NETWORK: ("run", 0.0),
+    goals.NO_NETWORK_QUIET: ("run", QUIET),
+    goals.NETWORK: ("run, network", 0.0),
+    goals.NETWORK_QUIET: ("run, network", QUIET),
+    goals.EXEC: ("exec", 0.0),
+    goals.AT_ONCE: ("at once", 0.0),
     "build of 9 steps, all cached": ("build", 0.0),
     "the same, each after 30 ms of quiet  ": ("build", QUIET),
 }
@@ -45,14 +48,18 @@ mount --rbind /run/cgroup /sys/fs/cgroup
 umount -l /run/cgroup
 exec "$@"
 """
+AT_ONCE = {"at once": 100}
+SLOW = {"at once": 3, "build": 10}
+"""Turns of the cases that take long."""
 WARM, COMMAND = "ours", "ours, new process"
+SECTIONS = ["runs", "steps", "builds", "networks"]
 
 
 class Timed(Protocol):
     """Something that can be measured."""
 
-    def time(self, case: str, *, repeats: int, pause: float) -> list[float]:
-        """Seconds of each run of a case; ``KeyError`` for a case it does not have, ``NotHere`` when it fails."""
+    def time(self, case: str, *, repeats: int, pause: float, at_once: int = 1) -> list[float]:
+        """Seconds of each turn of a case; ``KeyError`` for a case it does not have, ``NotHere`` when it fails."""
 
 
 @dataclass(slots=True)
@@ -61,6 +68,7 @@ class Results:
 
     medians: dict[tuple[str, str], float]
     missing: list[str]
+    idle: str = ""
 
 
 def measure(name: str, engine: AbstractContextManager[Timed], results: Results, repeats: int) -> None:
@@ -69,13 +77,16 @@ def measure(name: str, engine: AbstractContextManager[Timed], results: Results, 
         with engine as timed:
             for row, (case, pause) in ROWS.items():
                 try:
-                    seconds = timed.time(case, repeats=repeats, pause=pause)
+                    turns = min(repeats, SLOW.get(case, repeats))
+                    seconds = timed.time(case, repeats=turns, pause=pause, at_once=AT_ONCE.get(case, 1))
                 except KeyError:
                     continue  # it has no such verb: crun builds nothing
                 except NotHere as reason:
                     results.missing.append(f"{name}, {reason}")
                     continue
                 results.medians[name, row] = statistics.median(seconds)
+            if isinstance(timed, ours.Warm):
+                results.idle = timed.idle()
     except NotHere as reason:
         results.missing.append(f"{name}: {reason}")
 
@@ -118,7 +129,7 @@ def benchmark(repeats: int, only: list[str]) -> Results:
             print(f"{name} ...", file=sys.stderr, flush=True)
             measure(name, prepare(place), results, repeats)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        ours.forget(directory)
     return results
 
 
@@ -138,22 +149,75 @@ def in_own_namespaces(arguments: list[str]) -> int | None:
 
 
 def main(arguments: list[str]) -> int:
-    """The command line; always 0 when ours could be measured."""
+    """The command line; always 0 when ours could be measured. ``scale`` measures a store with much in it instead."""
+    if arguments[:1] == ["scale"]:
+        return scale.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="./dev bench", description="side by side with the other engines of this machine"
     )
-    parser.add_argument("--repeats", type=int, default=15, help="runs of each case (15)")
+    parser.add_argument("--repeats", type=int, default=30, help="runs of each case (30)")
     parser.add_argument("--only", action="append", default=[], choices=sorted(PEERS), help="only this peer; repeatable")
+    parser.add_argument("--section", action="append", choices=SECTIONS, help="only this table; repeatable")
+    parser.add_argument("--big", action="store_true", help="builds also with a context of 1.06 GB in 65,000 files")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    sections = options.section or SECTIONS
+    if "builds" in sections and "--inside" not in arguments:
+        base_or_reason()  # while there is a network
     status = in_own_namespaces(arguments)
     if status is not None:
         return status
+    done = []
+    for number, section in enumerate(sections):
+        print(end="\n" if number else "")
+        done.append(_SECTIONS[section](options))
+    return 0 if all(done) else 1
+
+
+def runs(options: argparse.Namespace) -> bool:
+    """Print the table of runs; whether ours could be measured."""
     results = benchmark(options.repeats, options.only)
     print(table(results))
+    print(f"\nAn idle detached container: {results.idle}.\n")
+    print(goals.table(results.medians))
     for reason in results.missing:
         print(f"- not measured: {reason}")
-    return 0 if any(engine == WARM for engine, _row in results.medians) else 1
+    return any(engine == WARM for engine, _row in results.medians)
+
+
+def base_or_reason() -> Path | str:
+    """The Debian base of the builds, or why there is none."""
+    try:
+        return debian.archive(cache() / "bench")
+    except NotHere as reason:
+        return str(reason)
+
+
+def builds_section(options: argparse.Namespace) -> bool:
+    """Print the table of builds; whether there was a base to build on."""
+    base = base_or_reason()
+    if isinstance(base, str):
+        print(f"- not measured: builds: {base}")
+        return False
+    with tempfile.TemporaryDirectory(prefix="jcb") as directory:
+        print(builds.benchmark(Path(directory), base, min(options.repeats, 10), big=options.big, only=options.only))
+    return True
+
+
+def steps_section(options: argparse.Namespace) -> bool:
+    """Print where the time of a run of ours goes."""
+    print(steps.tables(options.repeats))
+    return True
+
+
+def networks_section(_options: argparse.Namespace) -> bool:
+    """Print the table of networks."""
+    with tempfile.TemporaryDirectory(prefix="jcb", ignore_cleanup_errors=True) as directory:
+        print(networks.benchmark(Path(directory)))
+    return True
+
+
+_SECTIONS = {"runs": runs, "steps": steps_section, "builds": builds_section, "networks": networks_section}
 
 
 if __name__ == "__main__":

@@ -43,9 +43,10 @@ class Ready:
     environment: dict[str, str]
     prefix: tuple[str, ...] = ()
 
-    def time(self, case: str, *, repeats: int, pause: float) -> list[float]:
-        """Seconds of each run. Raises ``NotHere`` when the command fails."""
-        command = [*self.prefix, sys.executable, "-I", str(TIMER), str(repeats), str(pause), *self.commands[case]]
+    def time(self, case: str, *, repeats: int, pause: float, at_once: int = 1) -> list[float]:
+        """Seconds of each turn. Raises ``NotHere`` when the command fails."""
+        timer = [str(TIMER), str(repeats), str(pause), str(at_once)]
+        command = [*self.prefix, sys.executable, "-I", *timer, *self.commands[case]]
         done = subprocess.run(
             command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=False
         )
@@ -64,7 +65,8 @@ def find(name: str) -> str:
     return path
 
 
-def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+def run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    """A command's output; ``NotHere`` with its last line when it fails."""
     done = subprocess.run(
         command,
         env={**os.environ, **(environment or {})},
@@ -85,18 +87,31 @@ def low_level(name: str, directory: Path) -> Iterator[Ready]:
     program = find(name)
     bundle = directory / name
     workload.make_root(bundle / "rootfs")
-    _run([find("runc") if shutil.which("runc") else program, "spec", "--bundle", str(bundle)])
+    run([find("runc") if shutil.which("runc") else program, "spec", "--bundle", str(bundle)])
     config = bundle / "config.json"
     document: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
     document["process"].update(terminal=False, args=["/bin/true"])
     document["process"].pop("rlimits", None)
     config.write_text(json.dumps(document), encoding="utf-8")
-    state = directory / f"{name}-state"
-    command = [program, "--root", str(state), "run", "--bundle", str(bundle), f"bench-{name}"]
+    idle = directory / f"{name}-idle"
+    idle.mkdir()
+    (idle / "rootfs").symlink_to(bundle / "rootfs")
+    document["process"]["args"] = ["/bin/sleep", "1000"]
+    document["root"]["path"] = str(bundle / "rootfs")
+    (idle / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    base = [program, "--root", f"/run/bench-{name}"]  # in memory, as where it keeps its state by default
+    command = [*base, "run", "--bundle", str(bundle), f"bench-{name}-{{n}}"]
     # crun refuses a hybrid hierarchy: it gets a mount namespace without the empty second one
     hybrid = name == "crun" and os.path.ismount("/sys/fs/cgroup/unified")
     prefix = ("unshare", "--mount", "sh", "-c", 'umount /sys/fs/cgroup/unified && exec "$@"', "sh") if hybrid else ()
-    yield Ready({"run": command}, {}, prefix)
+    commands = {"run": command, "at once": command, "exec": [*base, "exec", "bench-idle", "/bin/true"]}
+    # what is started in the background keeps the output open: it gets none
+    start = [*prefix, *base, "run", "--detach", "--bundle", str(idle), "bench-idle"]
+    subprocess.run(start, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    try:
+        yield Ready(commands, {}, prefix)
+    finally:
+        subprocess.run([*prefix, *base, "delete", "--force", "bench-idle"], capture_output=True, check=False)
 
 
 @contextmanager
@@ -104,17 +119,21 @@ def podman(directory: Path) -> Iterator[Ready]:
     """Podman with stores of its own. ``buildah`` shares them."""
     program = find("podman")
     environment, storage = _containers_settings(directory)
-    archive = _archive(directory)
+    archive = root_archive(directory)
     base = [program, *storage]
-    _run([*base, "import", str(archive), workload.BASE], environment)
+    run([*base, "import", str(archive), workload.BASE], environment)
     commands = {
         "run": [*base, "run", "--rm", "--network=none", workload.BASE, "/bin/true"],
         "run, network": [*base, "run", "--rm", workload.BASE, "/bin/true"],
+        "exec": [*base, "exec", "bench-idle", "/bin/true"],
         "build": [*base, "build", "--layers", "--network=none", *_build_arguments(directory)],
     }
+    run([*base, "run", "--detach", "--network=none", "--name=bench-idle", workload.BASE, "sleep", "1000"], environment)
     try:
         yield Ready(commands, environment)
     finally:
+        remove = [*base, "rm", "--force", "--time=0", "bench-idle"]
+        subprocess.run(remove, env={**os.environ, **environment}, capture_output=True, check=False)
         subprocess.run(
             [*base, "system", "reset", "--force"], env={**os.environ, **environment}, capture_output=True, check=False
         )
@@ -128,10 +147,10 @@ def buildah(directory: Path) -> Iterator[Ready]:
     program = find("buildah")
     environment, storage = _containers_settings(directory)
     base = [program, *storage]
-    archive = _archive(directory)
-    container = _run([*base, "from", "scratch"], environment).strip()
-    _run([*base, "add", "--quiet", container, str(archive), "/"], environment)
-    _run([*base, "commit", "--quiet", "--rm", container, workload.BASE], environment)
+    archive = root_archive(directory)
+    container = run([*base, "from", "scratch"], environment).strip()
+    run([*base, "add", "--quiet", container, str(archive), "/"], environment)
+    run([*base, "commit", "--quiet", "--rm", container, workload.BASE], environment)
     commands = {"build": [*base, "build", "--layers", "--network=none", *_build_arguments(directory)]}
     try:
         yield Ready(commands, environment)
@@ -152,7 +171,8 @@ def _containers_settings(directory: Path) -> tuple[dict[str, str], list[str]]:
     return environment, ["--root", str(store), "--runroot", str(run)]
 
 
-def _archive(directory: Path) -> Path:
+def root_archive(directory: Path) -> Path:
+    """The small root file system, packed."""
     archive = directory / "base.tar"
     if not archive.exists():
         workload.make_root(directory / "base")
@@ -168,8 +188,8 @@ def _build_arguments(directory: Path) -> list[str]:
 
 
 @contextmanager
-def docker(directory: Path) -> Iterator[Ready]:
-    """A Docker daemon of our own on directories of its own, stopped afterwards."""
+def dockerd(directory: Path) -> Iterator[tuple[str, dict[str, str], subprocess.Popen[bytes]]]:
+    """A Docker daemon of our own on directories of its own, stopped afterwards: client, environment, process."""
     daemon, client = find("dockerd"), find("docker")
     if os.access("/usr/bin/docker", os.X_OK):
         client = "/usr/bin/docker"  # the distribution's, of the daemon's version
@@ -185,17 +205,31 @@ def docker(directory: Path) -> Iterator[Ready]:
     environment = {"DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(directory / "docker-config")}
     try:
         _wait_for_daemon(process, client, environment, directory / "docker.log")
-        _run([client, "import", str(_archive(directory)), workload.BASE], environment)
+        yield client, environment, process
+    finally:
+        _stop(process)
+        _remove_cgroups("docker")
+
+
+@contextmanager
+def docker(directory: Path) -> Iterator[Ready]:
+    """The daemon with the small root file system and a container that waits."""
+    with dockerd(directory) as (client, environment, _process):
+        run([client, "import", str(root_archive(directory)), workload.BASE], environment)
         build = [client, "build", "--network=none", *_build_arguments(directory)]
         commands = {
             "run": [client, "run", "--rm", "--network=none", workload.BASE, "/bin/true"],
             "run, network": [client, "run", "--rm", workload.BASE, "/bin/true"],
+            "exec": [client, "exec", "bench-idle", "/bin/true"],
             "build": ["env", "DOCKER_BUILDKIT=1", *build],
         }
-        yield Ready(commands, environment)
-    finally:
-        _stop(process)
-        _remove_cgroups("docker")
+        idle = ["run", "--detach", "--network=none", "--name=bench-idle", workload.BASE, "sleep", "1000"]
+        try:
+            run([client, *idle], environment)
+            yield Ready(commands, environment)
+        finally:
+            remove = [client, "rm", "--force", "bench-idle"]
+            subprocess.run(remove, env={**os.environ, **environment}, capture_output=True, check=False)
 
 
 def _wait_for_daemon(process: subprocess.Popen[bytes], client: str, environment: dict[str, str], log: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 BASE = "bench-base"
 FILES = 200
 FILE_SIZE = 2_000
-APPLETS = ("sh", "true", "cat", "echo", "ls", "mkdir", "rm", "wc", "grep", "sort", "touch")
+APPLETS = ("sh", "true", "cat", "echo", "ls", "mkdir", "rm", "wc", "grep", "sort", "touch", "sleep")
 
 DOCKERFILE = """\
 FROM {base}
@@ -59,11 +59,11 @@ def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def make_context(directory: Path) -> None:
+def make_context(directory: Path, *, files: int = FILES) -> None:
     """A build context of small files."""
     (directory / "data").mkdir(parents=True)
     (directory / "first.txt").write_text("the first file\n", encoding="utf-8")
-    for number in range(FILES):
+    for number in range(files):
         block = io.BytesIO(f"file {number}\n".encode() * 400).read(FILE_SIZE)
         (directory / "data" / f"{number:04}.txt").write_bytes(block)
 

@@ -4,7 +4,7 @@ The first level below :class:`EngineError` holds *kinds*: what a caller branches
 domain's own errors, which say what exactly went wrong::
 
     EngineError
-    ├── NotFound            ImageNotFound  ContainerNotFound  BlobNotFound
+    ├── NotFound            ImageNotFound  ContainerNotFound  NetworkNotFound  VolumeNotFound  BlobNotFound
     ├── AlreadyExists       NameInUse
     ├── InvalidInput        InvalidReference  InvalidDigest  DockerfileError  UsageError
     ├── Conflict            ImageInUse  ContainerRunning  ContainerNotRunning
@@ -15,7 +15,7 @@ domain's own errors, which say what exactly went wrong::
     ├── Timeout
     ├── Corrupt             DigestMismatch  LayerCorrupt
     ├── SystemFailure       StartFailed  (CommandNotFound  CommandNotExecutable)
-    └── CommandFailed       StepFailed  ContainerFailed
+    └── CommandFailed       StepFailed  ContainerFailed  CellFailed
 
 A front end maps the kind, never the text: the command line to an exit status (``exit_code``), a REST server to a
 status code. ``str(error)`` is one line: what failed and why; ``hint`` says what to do about it.
@@ -23,8 +23,17 @@ status code. ``str(error)`` is one line: what failed and why; ``hint`` says what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+TYPE_CHECKING = False  # the programs that start containers import this module, and have no time for typing
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+_UNITS = ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"))
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for a message: ``12 bytes``, ``64 MiB``, ``1.5 GiB``."""
+    unit, name = next(((2**power, unit) for power, unit in _UNITS if size >= 2**power), (1, "bytes"))
+    return f"{size / unit:.4g} {name}" if unit > 1 else f"{size} {name}"
 
 
 class EngineError(Exception):
@@ -36,9 +45,12 @@ class EngineError(Exception):
         What failed and why, one line without a full stop.
     hint
         What the user can do about it, one sentence, or None.
+
+    ``build_id`` names the build one of whose steps failed so, where what it left can be opened.
     """
 
     exit_code: ClassVar[int] = 125
+    build_id: str = ""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -116,6 +128,14 @@ class ContainerNotFound(NotFound):
     """No container of that name or id."""
 
 
+class NetworkNotFound(NotFound):
+    """No network of that name or id."""
+
+
+class VolumeNotFound(NotFound):
+    """No volume of that name."""
+
+
 class BlobNotFound(NotFound):
     """The content store has no blob of that digest."""
 
@@ -142,13 +162,24 @@ class UsageError(InvalidInput):
     """A verb was called with options or arguments it does not take."""
 
 
-@dataclass(frozen=True, slots=True)
 class SourceRange:
     """Lines of a file, counted from 1, both ends included."""
 
-    file: str
-    first: int
-    last: int
+    __slots__ = ("file", "first", "last")
+
+    def __init__(self, file: str, first: int, last: int) -> None:
+        self.file = file
+        self.first = first
+        self.last = last
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SourceRange) and repr(other) == repr(self)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"SourceRange({self.file!r}, {self.first}, {self.last})"
 
     def __str__(self) -> str:
         """``file:line``, or ``file:first-last``."""
@@ -186,6 +217,14 @@ class DockerfileError(InvalidInput):
 
 class ImageInUse(Conflict):
     """An image cannot be removed because a container or another image needs it."""
+
+
+class NetworkInUse(Conflict):
+    """A network cannot be removed because containers are in it."""
+
+
+class PortInUse(Conflict):
+    """A port of the host belongs to somebody else."""
 
 
 class ContainerRunning(Conflict):
@@ -316,6 +355,51 @@ class StepFailed(CommandFailed):
         self.text = text
 
     def lines(self) -> list[str]:
-        """The message, the Dockerfile's line, the last lines of the log."""
+        """The message, the Dockerfile's line, the last lines of the log, what to do."""
         shown = [f"{self.source.first:>4} | {line}" for line in self.text.splitlines()[:1]]
-        return [self.message, *shown, *(f"| {line}" for line in self.log_tail.splitlines()[-20:])]
+        hint = [f"hint: {self.hint}"] if self.hint else []
+        return [self.message, *shown, *(f"| {line}" for line in self.log_tail.splitlines()[-20:]), *hint]
+
+
+class CellFailed(CommandFailed):
+    """The Python of a cell, run in an image, raised an exception.
+
+    Parameters
+    ----------
+    kind, message
+        The name of the exception's class, and its text.
+    status
+        The exit status of the container.
+    lines
+        Number, text and function of the cell's lines that led to it, the outermost first.
+    inside
+        Where outside of the cell it was raised, where it was.
+    traceback_text
+        All of it, as Python prints it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        status: int,
+        lines: tuple[tuple[int, str, str], ...],
+        inside: str = "",
+        traceback_text: str = "",
+    ) -> None:
+        where = f"line {lines[-1][0]} of the cell: " if lines else ""
+        first = message.partition("\n")[0]
+        super().__init__(f"{where}{kind}" + (f": {first}" if first else ""))
+        self.kind = kind
+        self.status = status
+        self.source_lines = lines
+        self.inside = inside
+        self.traceback_text = traceback_text
+
+    def lines(self) -> list[str]:
+        """The message, the lines of the cell that led there, where it was raised."""
+        shown = [f"{number:>4} | {text}" for number, text, _function in self.source_lines]
+        if len(shown) > 2:  # noqa: PLR2004 - where it began and where it ended
+            shown = [shown[0], shown[-1]]
+        return [self.message, *shown, *([f"raised in {self.inside}"] if self.inside else [])]

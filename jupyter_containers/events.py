@@ -8,8 +8,9 @@ compares them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from jupyter_containers.records import dataclass, field
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -46,7 +47,10 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A build step begins. ``index`` counts from 1 over the steps of its stage, ``total`` is their number."""
+    """A build step begins. ``index`` counts from 1 over the steps of its stage, ``total`` is their number.
+
+    ``inputs`` are the vertices it works on.
+    """
 
     vertex: str
     index: int
@@ -54,6 +58,7 @@ class StepStarted:
     stage: str
     text: str
     line: int
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,18 +17,23 @@ import pytest
 from tests.support import leaks, unprivileged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from jupyter_containers.engine import Engine
 
 NEEDS_ROOT = "needs uid 0"
 NEEDS_USER = "runs as an ordinary user only"
+FAILED = pytest.StashKey[bool]()
 
 # No time limits for single examples (the machine may be busy) and no database (the checkout may be read-only).
 hypothesis.settings.register_profile("suites", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("suites")
 
 _counter = itertools.count(1)
+
+
+# A shell lets what it starts in the background ignore interrupts, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,6 +71,26 @@ def store_root(stores: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = stores / str(next(_counter))
     monkeypatch.setenv("JUPYTER_CONTAINERS_ROOT", str(root))
     return root
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know that a test has failed."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_a_failure(store_root: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails in the middle leaves no process behind: those of its store and its directory are killed."""
+    before = leaks.pids()
+    place = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else store_root
+    yield
+    if request.node.stash.get(FAILED, False):
+        ended = leaks.end({store_root, place}, before)
+        request.node.add_report_section("teardown", "processes that were killed", "\n".join(ended))
 
 
 @pytest.fixture

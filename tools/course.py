@@ -1,4 +1,4 @@
-"""``./dev demo`` and ``./dev lab``: the first notebook of the course, run and opened."""
+"""``./dev demo`` and ``./dev lab``: the first notebook of the course, run; the whole course, opened."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ def demo(environment: Environment) -> int:
 
 
 def lab(environment: Environment, arguments: Sequence[str]) -> int:
-    """JupyterLab on the executed notebook (on a fresh copy where the demo has not run)."""
+    """JupyterLab on the first notebook, executed where the demo has run, with copies of the others beside it."""
     target = output("demo-output") / NOTEBOOK.name
-    if not target.exists():
-        shutil.copyfile(NOTEBOOK, target)
+    for source in (*NOTEBOOK.parent.glob("*.ipynb"), *NOTEBOOK.parent.glob("figures/*")):
+        copy = target.parent / source.relative_to(NOTEBOOK.parent)
+        if not copy.exists():  # what somebody has written into a copy stays
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, copy)
     command = [environment.tool("jupyter"), "lab", f"--ServerApp.root_dir={target.parent}", *arguments, target.name]
     if os.geteuid() == 0:
         command.insert(2, "--allow-root")
@@ -44,8 +47,10 @@ def lab(environment: Environment, arguments: Sequence[str]) -> int:
 def _own_settings() -> dict[str, str]:
     """The user's own Jupyter and IPython settings are left out: the demo shows the same everywhere."""
     base = cache() / "jupyter"
+    ipython = base / "ipython"
+    ipython.mkdir(parents=True, exist_ok=True)
     return {
-        "IPYTHONDIR": str(base / "ipython"),
+        "IPYTHONDIR": str(ipython),
         "JUPYTER_CONFIG_DIR": str(base / "config"),
         "JUPYTER_DATA_DIR": str(base / "data"),
         "JUPYTER_RUNTIME_DIR": str(base / "runtime"),

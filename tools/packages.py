@@ -41,11 +41,13 @@ PEERS = (
     Tool("docker-registry", "docker-registry", "pull and push against docker-registry"),
     Tool("crun", "crun", "comparison with crun"),
     Tool("runc", "runc", "comparison with runc"),
-    Tool("podman", "podman", "comparison with podman"),
+    Tool("podman", "podman", "comparison with podman, and our runtime command under it"),
+    Tool("dockerd", "docker.io", "our runtime command under dockerd"),
     Tool("buildah", "buildah", "comparison with buildah"),
 )
+BROWSER = Tool("chromium", "chromium", "widgets in JupyterLab in a browser")
 FOR_DEMO = (BUSYBOX, UIDMAP)
-FOR_TESTS = (BUSYBOX, UIDMAP, *NETWORK, *PEERS)
+FOR_TESTS = (BUSYBOX, UIDMAP, *NETWORK, *PEERS, BROWSER)
 
 
 def find(command: str) -> str | None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,13 +31,20 @@ RUNTIME_SUITES = ("tests/contracts", "tests/runtime", "tests/notebook")
 RUNGS = ("root", "rootless", "rootless-single-id")
 # Skipped in one run because another one runs it.
 _ELSEWHERE = {"needs uid 0", "runs as an ordinary user only"}
+# More failures than this are no accident: they are not tried again.
+_MOST_AGAIN = 8
 
 
 @dataclass(slots=True)
 class Report:
-    """What all runs together say about each test, and what went wrong besides."""
+    """What all runs together say about each test, and what went wrong besides.
+
+    ``failed`` has the ids of the tests that failed, by run; ``unsteady`` those of them that passed afterwards, alone.
+    """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    unsteady: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     rungs: dict[str, str] = field(default_factory=dict)
@@ -52,6 +60,14 @@ class Report:
     def count(self, outcome: Outcome) -> int:
         """How many tests ended so."""
         return sum(each == outcome for each in self.outcomes.values())
+
+    def passed_again(self, title: str, ids: Iterable[str]) -> None:
+        """Tests that had failed in a run passed when they were tried again; those that failed in no other passed."""
+        for each in ids:
+            self.failed[title].remove(each)
+            self.unsteady.append(f"{each} ({title})")
+            if not any(each in failed for failed in self.failed.values()):
+                self.outcomes[each] = "passed"
 
     def skipped(self) -> dict[str, list[str]]:
         """The tests that no run could execute, by reason."""
@@ -75,12 +91,22 @@ def everything(environment: Environment, *, left_out: Sequence[str]) -> int:
     own = Path(tempfile.mkdtemp(prefix="jcr"))  # short: socket paths are 107 bytes at most
     own.chmod(0o1777)
     before = leaks.take(own)
+    users: list[_UserRun] = []
     if os.geteuid() == 0:
-        _run(report, own, environment, "all suites as root")
-        without += _as_users(report, own, environment)
+        users, lacking = _users(own, environment)
+        without += lacking
+        first = _OwnRun("all suites as root", environment, own / "own.xml")
     else:
-        _run(report, own, environment, f"all suites as uid {os.geteuid()}")
+        first = _OwnRun(f"all suites as uid {os.geteuid()}", environment, own / "own.xml")
         without.append("what needs uid 0: run ./dev test as root as well")
+    with ThreadPoolExecutor(1) as beside:  # one user after the other, while the first run goes on
+        others = [beside.submit(each.run) for each in users]
+        first.show(report)
+        for each, other in zip(users, others, strict=True):
+            each.read(report, other)
+    runs: list[_OwnRun | _UserRun] = [first, *users]
+    for run in runs:
+        _try_again(report, run)
     left = leaks.remaining(own, before)
     report.problems += [f"left behind: {line}" for line in left]
     if not any(line.startswith("mount ") for line in left):  # never remove what may be mounted from elsewhere
@@ -88,42 +114,105 @@ def everything(environment: Environment, *, left_out: Sequence[str]) -> int:
     return summarize(report, without)
 
 
-def _run(report: Report, own: Path, environment: Environment, title: str) -> None:
-    """One run as this user; what its tests make lies below ``own``, so that what is left can be told."""
-    _title(title)
-    xml = own / "own.xml"
-    command = [environment.python, *_pytest(xml)]
-    variables = environment.variables(TMPDIR=str(own))
-    done = subprocess.run(command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, check=False)
-    read(report, xml, title, done.returncode)
+def _try_again(report: Report, run: _OwnRun | _UserRun) -> None:
+    """Run the few tests that failed once more, alone. One that passes then is told apart, as what it is: unsteady.
+
+    The suites run side by side on however few cores there are; a test that cannot stand that must not hide whether
+    the rest is sound, and must not go unnoticed either.
+    """
+    failed = list(report.failed.get(run.title, ()))
+    if not 0 < len(failed) <= _MOST_AGAIN:
+        return
+    _title(f"once more, alone: what failed in {run.title}")
+    second = Report()
+    run.again(second, failed)
+    report.problems += second.problems
+    report.passed_again(run.title, [each for each in failed if second.outcomes.get(each) == "passed"])
 
 
-def _as_users(report: Report, reports: Path, environment: Environment) -> Iterable[str]:
-    """The suites again as the two kinds of ordinary user; what could not be done."""
+@dataclass(frozen=True, slots=True)
+class _OwnRun:
+    """The suites as the user who asked, shown while they run; what they make lies beside ``xml``."""
+
+    title: str
+    environment: Environment
+    xml: Path
+
+    def show(self, report: Report, tests: Sequence[str] = ()) -> None:
+        """All suites, or some tests."""
+        if not tests:
+            _title(self.title)
+        command = [self.environment.python, *_pytest(self.xml), *tests]
+        variables = self.environment.variables(TMPDIR=str(self.xml.parent))
+        self.xml.unlink(missing_ok=True)
+        done = subprocess.run(command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, check=False)
+        read(report, self.xml, self.title, done.returncode)
+
+    def again(self, report: Report, tests: Sequence[str]) -> None:
+        """Some tests once more."""
+        self.show(report, tests)
+
+
+@dataclass(frozen=True, slots=True)
+class _UserRun:
+    """The suites as one kind of ordinary user. What it prints is kept until it can be read in one piece."""
+
+    kind: unprivileged.Kind
+    title: str
+    command: Sequence[str]
+    suites: Sequence[str]
+    place: second.Place
+    xml: Path
+
+    def run(self, tests: Sequence[str] = ()) -> tuple[int, list[str]]:
+        """The exit status, and the processes left behind; raises ``OSError`` when it could not be started."""
+        command = [*self.command, *(tests or self.suites)]
+        self.xml.unlink(missing_ok=True)
+        with self.xml.with_suffix(".log").open("wb") as log:
+            return unprivileged.run(self.kind, command, cwd=self.place.source, extra=self.place.variables, output=log)
+
+    def again(self, report: Report, tests: Sequence[str]) -> None:
+        """Some tests once more."""
+        done: Future[tuple[int, list[str]]] = Future()
+        try:
+            done.set_result(self.run(tests))
+        except OSError as error:
+            done.set_exception(error)
+        self.read(report, done, tests)
+
+    def read(self, report: Report, done: Future[tuple[int, list[str]]], tests: Sequence[str] = ()) -> None:
+        """Wait for the run, show what it printed, add its results."""
+        try:
+            status, left = done.result()
+        except OSError as error:
+            report.problems.append(f"{self.title}: {error}")
+            return
+        if not tests:
+            _title(self.title)
+        note(self.xml.with_suffix(".log").read_text(encoding="utf-8", errors="replace").rstrip())
+        read(report, self.xml, self.title, status)
+        report.problems += [f"left behind by {self.title}: {line}" for line in left]
+
+
+def _users(reports: Path, environment: Environment) -> tuple[list[_UserRun], list[str]]:
+    """The runs as the two kinds of ordinary user, and what cannot be done."""
     try:
         place = second.provide(environment)
     except Failed as error:
-        return [f"the suites as an ordinary user: {error}"]
+        return [], [f"the suites as an ordinary user: {error}"]
     kinds: dict[unprivileged.Kind, tuple[str, tuple[str, ...]]] = {
         "single": ("as an ordinary user without subordinate ids", USER_SUITES),
         "subids": ("as an ordinary user with subordinate ids", RUNTIME_SUITES),
     }
+    runs = []
     for kind, (who, suites) in kinds.items():
         paths = [suite for suite in suites if (ROOT / suite).exists()]
-        title = f"{', '.join(Path(path).name for path in paths)} {who}"
-        xml = reports / f"{kind}.xml"
-        if not paths:
-            continue
-        _title(title)
-        command = [place.python, *_pytest(xml), "-p", "no:cacheprovider", "-m", "not root", *paths]
-        try:
-            status, left = unprivileged.run(kind, command, cwd=place.source, extra=place.variables)
-        except OSError as error:
-            report.problems.append(f"{title}: {error}")
-            continue
-        read(report, xml, title, status)
-        report.problems += [f"left behind by {who[3:]}: {line}" for line in left]
-    return []
+        if paths:
+            title = f"{', '.join(Path(path).name for path in paths)} {who}"
+            xml = reports / f"{kind}.xml"
+            command = [place.python, *_pytest(xml), "-p", "no:cacheprovider", "-m", "not root"]
+            runs.append(_UserRun(kind, title, command, paths, place, xml))
+    return runs, []
 
 
 def _pytest(xml: Path) -> list[str]:
@@ -146,18 +235,28 @@ def read(report: Report, xml: Path, title: str, status: int) -> None:
     properties = {each.get("name", ""): each.get("value", "") for each in document.iter("property")}
     if "rung" in properties:
         report.rungs[properties["rung"]] = properties.get("why", "")
-    failed = 0
+    failed = report.failed.setdefault(title, [])
     for case in document.iter("testcase"):
-        test = f"{case.get('classname', '')}::{case.get('name', '')}"
+        test = _id(case)
         if case.find("failure") is not None or case.find("error") is not None:
             report.add(test, "failed")
-            failed += 1
+            failed += [test] if test not in failed else []
         elif (skip := case.find("skipped")) is not None and skip.get("type") != "pytest.xfail":
             report.add(test, "skipped", skip.get("message", ""))
         else:
             report.add(test, "passed")
     if status not in {0, no_tests} and not failed:
         report.problems.append(f"{title}: pytest ended with status {status}")
+
+
+def _id(case: ET.Element) -> str:
+    """What pytest takes as this test's name: file, classes, function."""
+    file, place = case.get("file", ""), case.get("classname", "")
+    module = file.removesuffix(".py").replace("/", ".")
+    if not file or not f"{place}.".startswith(f"{module}."):
+        return f"{place}::{case.get('name', '')}"
+    classes = place[len(module) + 1 :].split(".") if place != module else []
+    return "::".join([file, *classes, case.get("name", "")])
 
 
 def _missing_rungs(report: Report) -> list[str]:
@@ -185,6 +284,8 @@ def summarize(report: Report, without: Sequence[str]) -> int:
             note(f"  - {len(tests)} x {reason}: {shown}")
     else:
         note("every check ran")
+    for test in report.unsteady:
+        note(f"unsteady: failed beside the others, passed alone: {test}")
     for test, outcome in sorted(report.outcomes.items()):
         if outcome == "failed":
             note(f"failed: {test}")

@@ -6,10 +6,11 @@ import os
 import posixpath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from jupyter_containers.errors import InvalidInput, LayerCorrupt
+from jupyter_containers.errors import InvalidInput, LayerCorrupt, size_text
 from jupyter_containers.layers.base import Item
 from jupyter_containers.layers.compression import decompressor
-from jupyter_containers.layers.tar.entry import NANOSECONDS
+from jupyter_containers.layers.failures import failure
+from jupyter_containers.layers.tar.entry import BLOCK, NANOSECONDS
 from jupyter_containers.layers.tar.reader import TarReader
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ MEMORY_LIMIT: Final = 16 << 20
 """Bytes of files of one archive that are held in memory; what goes beyond is put in files."""
 
 LARGE_FILE: Final = 64 << 10
+EXPANSION: Final = 200
+"""How many times its own size an archive may expand to before it is taken for one made to fill the disk."""
+ALWAYS_ALLOWED: Final = 1 << 30
+"""Bytes that every archive may expand to."""
 
 
 def is_archive(path: Path) -> bool:
@@ -31,6 +36,11 @@ def is_archive(path: Path) -> bool:
             return TarReader(_reader(raw)).next() is not None
         except LayerCorrupt:
             return False
+
+
+def expansion_limit(size: int) -> int:
+    """Bytes that an archive of ``size`` bytes may expand to."""
+    return max(ALWAYS_ALLOWED, EXPANSION * size)
 
 
 def _reader(raw: BinaryIO) -> BinaryIO:
@@ -44,27 +54,44 @@ def read_items(path: Path, destination: str, spool: Path) -> Iterator[Item]:
 
     Raises
     ------
-    LayerCorrupt
-        when the archive is damaged.
     InvalidInput
-        when an entry would be outside of the destination.
+        when the archive is damaged, an entry would be outside of the destination, or it expands beyond all measure.
+    SystemFailure, PermissionDenied
+        when a file cannot be written.
     """
+    try:
+        with open(path, "rb") as raw:
+            yield from _entries(TarReader(_reader(raw)), path, destination, spool)
+    except LayerCorrupt as error:
+        raise InvalidInput(f"the archive {path.name} is damaged: {error.message}") from error
+    except OSError as error:
+        raise failure(error, f"extracting {path.name}") from error
+
+
+def _entries(reader: TarReader, path: Path, destination: str, spool: Path) -> Iterator[Item]:
     memory = MEMORY_LIMIT
-    with open(path, "rb") as raw:
-        reader = TarReader(_reader(raw))
-        for number, entry in enumerate(reader):
-            name = _name(entry.name, path)
-            if not name:
-                continue
-            source: bytes | Path = b""
-            if entry.kind == "file":
-                if entry.sparse is not None or entry.size > min(LARGE_FILE, memory):
-                    source = spool / str(number)
-                    _spool(reader, entry, source)
-                else:
-                    source = reader.read()
-                    memory -= entry.size
-            yield _item(entry, posixpath.join(destination, name), source, destination, path)
+    limit = left = expansion_limit(path.stat().st_size)
+    for number, entry in enumerate(reader):
+        left -= BLOCK + entry.size
+        if left < 0:
+            raise InvalidInput(
+                f"the archive {path.name} expands to more than {size_text(limit)}",
+                hint="if that is meant, extract it outside of the build and COPY the files",
+            )
+        name = _name(entry.name, path)
+        if not name:
+            if entry.kind != "dir":
+                raise InvalidInput(f"the archive {path.name} has a {entry.kind} in place of its root")
+            continue
+        source: bytes | Path = b""
+        if entry.kind == "file":
+            if entry.sparse is not None or entry.size > min(LARGE_FILE, memory):
+                source = spool / str(number)
+                _spool(reader, entry, source)
+            else:
+                source = reader.read()
+                memory -= entry.size
+        yield _item(entry, posixpath.join(destination, name), source, destination, path)
 
 
 def _item(entry: Entry, name: str, source: bytes | Path, destination: str, path: Path) -> Item:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.build.history import from_text
-from jupyter_containers.build.keys import Verdict
 from jupyter_containers.build.options import StepReport
 from jupyter_containers.build.plan import count_steps
-from jupyter_containers.errors import DockerfileError, InvalidReference
+from jupyter_containers.build.verdicts import Verdict
+from jupyter_containers.errors import DockerfileError, InvalidReference, NotFound, PermissionDenied, Unavailable
 from jupyter_containers.events import StepError, StepFinished, StepStarted, Transfer
 from jupyter_containers.oci.names import Reference
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from jupyter_containers.oci.names import Platform
 
 PULLS: Final = 3
+
+
+def image_vertex(name: str) -> str:
+    """What events call the step that finds an image."""
+    return f"image:{name}"
 
 
 class Bases:
@@ -75,7 +80,7 @@ class Bases:
                 pulled.set()
             self._sink(event)
 
-        vertex, total, text = f"image:{name}", count_steps(stage), from_text(stage.start)
+        vertex, total, text = image_vertex(name), count_steps(stage), from_text(stage.start)
         started = time.monotonic()
         self._sink(StepStarted(vertex, 1, total, stage.title, text, stage.start.source.first))
         try:
@@ -84,19 +89,23 @@ class Bases:
             self._sink(StepError(vertex, str(error), time.monotonic() - started))
             raise
         seconds = time.monotonic() - started
-        verdict = Verdict(not pulled.is_set(), reason="pulled" if pulled.is_set() else "")
+        verdict = Verdict("miss", reason="pulled") if pulled.is_set() else Verdict("hit")
         self._sink(StepFinished(vertex, verdict.cached, seconds, verdict.reason))
-        self.reports.append(
-            StepReport(vertex, stage.title, 1, total, text, stage.start.source, verdict.cached, seconds, verdict)
-        )
+        self.reports.append(StepReport(vertex, stage.title, 1, total, text, stage.start.source, seconds, verdict))
 
     def _ask(self, name: str, instruction: Instruction, sink: EventSink) -> ResolvedImage:
+        if name in self._options.images:
+            return self._options.images[name]
         try:
             reference = Reference.parse(name)
         except InvalidReference as error:
             raise DockerfileError(
                 error.message, source=instruction.source, text=instruction.text, hint=error.hint
             ) from error
-        return self._images.resolve(
-            reference, platform=self._platform, pull=self._options.pull, sink=sink, cancel=self._cancel
-        )
+        try:
+            return self._images.resolve(
+                reference, platform=self._platform, pull=self._options.pull, sink=sink, cancel=self._cancel
+            )
+        except (NotFound, PermissionDenied, Unavailable) as error:
+            # The kind stays, for who branches on it; the text says which line asked for the image.
+            raise type(error)(f"{instruction.source}: {error.message}", hint=error.hint) from error

@@ -10,59 +10,34 @@ Three tables, usable by several processes at once (WAL, short transactions) and 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from jupyter_containers.build import cache_schema, ledger
 from jupyter_containers.build.interfaces import Layer
 from jupyter_containers.build.keys import Material
 from jupyter_containers.errors import Corrupt, PermissionDenied
 from jupyter_containers.oci.image_spec import Descriptor, encode
 from jupyter_containers.oci.names import Digest
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 BUSY_SECONDS = 30.0
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS build_records (
-    key TEXT PRIMARY KEY,
-    command TEXT NOT NULL,              -- digest of the instruction's text
-    family TEXT NOT NULL,               -- digest of what is built: context, file, image name
-    place TEXT NOT NULL,                -- where in it: stage, number
-    material BLOB NOT NULL,             -- keys.Material as JSON, deflated
-    diff_id TEXT NOT NULL,              -- of the layer, empty: the step changed nothing
-    blob BLOB NOT NULL,                 -- its descriptor as JSON
-    seconds REAL NOT NULL,              -- it took to make
-    created INTEGER NOT NULL,           -- ns since the epoch
-    used INTEGER NOT NULL               -- ns since the epoch
-) STRICT;
-CREATE INDEX IF NOT EXISTS build_records_by_family ON build_records(family, used);
-CREATE TABLE IF NOT EXISTS build_files (
-    root TEXT NOT NULL,                 -- the directory of the context
-    path BLOB NOT NULL,
-    dev INTEGER NOT NULL,
-    ino INTEGER NOT NULL,
-    ctime INTEGER NOT NULL,             -- ns
-    mtime INTEGER NOT NULL,             -- ns
-    size INTEGER NOT NULL,
-    digest TEXT NOT NULL,
-    PRIMARY KEY (root, path)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS build_selections (
-    key TEXT PRIMARY KEY,
-    files BLOB NOT NULL                 -- path -> digest as JSON, deflated
-) STRICT;
-"""
+SELECTIONS_KEPT = 2_000
+"""So many selections are remembered, the latest."""
+REMOVED_KEPT = 10_000
+"""So many keys of removed records are remembered, the latest."""
+_FILES = msgspec.msgpack.Decoder(dict[bytes, bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +57,31 @@ class CacheRecord:
     seconds: float
     created: int = 0
     used: int = 0
+    text: str = ""
 
 
-class FileStamp(NamedTuple):
-    """What tells an unchanged file: all of it from ``lstat``, times in ns."""
+class CachedStep(NamedTuple):
+    """A step as listings have it: ``uses`` counts how often it was taken again, times are in ns."""
 
-    dev: int
-    ino: int
-    ctime: int
-    mtime: int
-    size: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileStamp:
-        """The stamp of a file; device and inode numbers are taken as signed, as SQLite keeps them."""
-        dev, ino = (number - (1 << 64) if number >= 1 << 63 else number for number in (status.st_dev, status.st_ino))
-        return cls(dev, ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size)
+    key: str
+    text: str
+    layer: Layer | None
+    created: int
+    used: int
+    uses: int
 
 
 class CacheStore(Protocol):
     """What the builder remembers between builds. Thread-safe."""
 
+    ledger: ledger.Ledger
+
     def get(self, key: str) -> CacheRecord | None:
         """The step of that key."""
+        ...
+
+    def step(self, key: str) -> CachedStep | None:
+        """The same without what it depends on, which may be much."""
         ...
 
     def put(self, record: CacheRecord) -> None:
@@ -119,12 +96,16 @@ class CacheStore(Protocol):
         """The step that had this text, or stood in this place, when the family was last built."""
         ...
 
-    def files(self, root: str) -> dict[bytes, tuple[FileStamp, str]]:
-        """What is known of the files of a context: path -> stamp and digest."""
+    def was_removed(self, key: str) -> bool:
+        """Whether there was a step of that key, as far as is remembered."""
         ...
 
-    def keep_files(self, root: str, files: Mapping[bytes, tuple[FileStamp, str]]) -> None:
-        """Remember files of a context."""
+    def files(self, root: str, directory: bytes) -> dict[bytes, bytes]:
+        """What is known of the files in a directory of a context: name -> what :meth:`keep_files` was given."""
+        ...
+
+    def keep_files(self, root: str, directories: Mapping[bytes, Mapping[bytes, bytes]]) -> None:
+        """Remember the files of directories of a context, in place of what was known of these."""
         ...
 
     def selection(self, key: str) -> dict[str, str] | None:
@@ -144,14 +125,12 @@ class SqliteCache:
 
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.RLock()
-        self._known: dict[str, dict[bytes, tuple[FileStamp, str]]] = {}
+        self.ledger = ledger.Ledger(self._write, self._rows)
         try:
             self._connection = sqlite3.connect(
                 path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.executescript(_SCHEMA)
+            cache_schema.prepare(self._connection)
         except sqlite3.OperationalError as error:
             raise PermissionDenied(f"cannot open the build cache {path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -179,12 +158,18 @@ class SqliteCache:
 
     # -- records -----------------------------------------------------------------------------------------------------
 
+    _STEPS = "SELECT key, text, diff_id, blob, created, used, uses FROM build_records"
     _COLUMNS = "key, command, family, place, material, diff_id, blob, seconds, created, used"
 
     def get(self, key: str) -> CacheRecord | None:
         """The step of that key."""
         rows = self._rows(f"SELECT {self._COLUMNS} FROM build_records WHERE key = ?", key)  # noqa: S608 - constant
         return _record(rows[0]) if rows else None
+
+    def step(self, key: str) -> CachedStep | None:
+        """The same without what it depends on, which may be much."""
+        rows = self._rows(f"{self._STEPS} WHERE key = ?", key)
+        return _step(rows[0]) if rows else None
 
     def put(self, record: CacheRecord) -> None:
         """Keep a step; one of the same key is replaced."""
@@ -201,15 +186,23 @@ class SqliteCache:
             record.seconds,
             record.created or now,
             now,
+            record.text,
         )
         with self._write() as connection:
-            connection.execute("INSERT OR REPLACE INTO build_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            connection.execute(
+                f"INSERT OR REPLACE INTO build_records ({self._COLUMNS}, text) "  # noqa: S608 - constant
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            connection.execute("DELETE FROM build_removed WHERE key = ?", (record.key,))
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that the steps were used now."""
         now = time.time_ns()
         with self._write() as connection:
-            connection.executemany("UPDATE build_records SET used = ? WHERE key = ?", [(now, key) for key in keys])
+            connection.executemany(
+                "UPDATE build_records SET used = ?, uses = uses + 1 WHERE key = ?", [(now, key) for key in keys]
+            )
 
     def similar(self, family: str, place: str, command: str) -> CacheRecord | None:
         """The step that had this text, or stood in this place, when the family was last built.
@@ -228,46 +221,59 @@ class SqliteCache:
         )
         return _record(rows[0]) if rows else None
 
-    def records(self) -> list[CacheRecord]:
+    def steps(self) -> list[CachedStep]:
         """All steps, those not used for longest first: for listings and for removing old ones."""
-        rows = self._rows(f"SELECT {self._COLUMNS} FROM build_records ORDER BY used, key")  # noqa: S608 - constant
-        return [_record(row) for row in rows]
+        return [_step(row) for row in self._rows(f"{self._STEPS} ORDER BY used, created, key")]
 
-    def layers(self) -> set[Digest]:
-        """The blobs that steps refer to: what clearing up must keep."""
-        rows = self._rows("SELECT DISTINCT blob FROM build_records WHERE diff_id != ''")
-        return {Digest(_descriptor(row[0]).digest) for row in rows}
+    def layers(self) -> list[Layer]:
+        """The layers that steps made and that failed ones left: what clearing up must keep."""
+        rows = self._rows("SELECT DISTINCT blob, diff_id FROM build_records WHERE diff_id != ''")
+        return [*(Layer(_descriptor(blob), Digest(str(diff_id))) for blob, diff_id in rows), *self.ledger.left()]
 
     def remove(self, keys: Iterable[str]) -> None:
         """Forget steps; their layers are left to the caller."""
+        gone = [(key,) for key in keys]
+        now = time.time_ns()
         with self._write() as connection:
-            connection.executemany("DELETE FROM build_records WHERE key = ?", [(key,) for key in keys])
+            connection.executemany("DELETE FROM build_records WHERE key = ?", gone)
+            connection.executemany("INSERT OR REPLACE INTO build_removed VALUES (?, ?)", [(*key, now) for key in gone])
+            connection.execute(
+                "DELETE FROM build_removed WHERE key IN "
+                "(SELECT key FROM build_removed ORDER BY removed DESC LIMIT -1 OFFSET ?)",
+                (REMOVED_KEPT,),
+            )
+
+    def was_removed(self, key: str) -> bool:
+        """Whether there was a step of that key, as far as is remembered."""
+        return bool(self._rows("SELECT 1 FROM build_removed WHERE key = ?", key))
 
     # -- files -------------------------------------------------------------------------------------------------------
 
-    def files(self, root: str) -> dict[bytes, tuple[FileStamp, str]]:
-        """What is known of the files of a context; read once by each process, which then keeps it."""
-        with self._lock:
-            if root not in self._known:
-                self._known[root] = {
-                    _bytes(path): (FileStamp(*(_int(number) for number in numbers)), str(digest))
-                    for path, *numbers, digest in self._rows(
-                        "SELECT path, dev, ino, ctime, mtime, size, digest FROM build_files WHERE root = ?", root
-                    )
-                }
-            return dict(self._known[root])
+    def files(self, root: str, directory: bytes) -> dict[bytes, bytes]:
+        """What is known of the files in a directory of a context; nothing where the record is damaged."""
+        rows = self._rows("SELECT files FROM build_directories WHERE root = ? AND path = ?", root, directory)
+        try:
+            return _FILES.decode(_bytes(rows[0][0])) if rows else {}
+        except msgspec.DecodeError:
+            return {}
 
-    def keep_files(self, root: str, files: Mapping[bytes, tuple[FileStamp, str]]) -> None:
-        """Remember files of a context."""
-        if not files:
-            return
-        with self._lock:
-            self._known.setdefault(root, {}).update(files)
+    def keep_files(self, root: str, directories: Mapping[bytes, Mapping[bytes, bytes]]) -> None:
+        """Remember the files of directories of a context, in place of what was known of these."""
+        rows = [(root, path, msgspec.msgpack.encode(dict(files))) for path, files in directories.items()]
+        if rows:
             with self._write() as connection:
-                connection.executemany(
-                    "INSERT OR REPLACE INTO build_files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [(root, path, *stamp, digest) for path, (stamp, digest) in files.items()],
-                )
+                connection.executemany("INSERT OR REPLACE INTO build_directories VALUES (?, ?, ?)", rows)
+
+    def tidy(self) -> None:
+        """Forget the files of contexts that are gone, and selections beyond the latest."""
+        roots = [str(row[0]) for row in self._rows("SELECT DISTINCT root FROM build_directories")]
+        gone = [(root,) for root in roots if not os.path.isdir(root)]
+        with self._write() as connection:
+            connection.executemany("DELETE FROM build_directories WHERE root = ?", gone)
+            connection.execute(
+                "DELETE FROM build_selections WHERE rowid <= (SELECT max(rowid) FROM build_selections) - ?",
+                (SELECTIONS_KEPT,),
+            )
 
     def selection(self, key: str) -> dict[str, str] | None:
         """The digests of files chosen from a stack of layers."""
@@ -281,6 +287,12 @@ class SqliteCache:
         data = zlib.compress(msgspec.json.encode(dict(files)), 1)
         with self._write() as connection:
             connection.execute("INSERT OR REPLACE INTO build_selections VALUES (?, ?)", (key, data))
+
+
+def _step(row: tuple[object, ...]) -> CachedStep:
+    key, text, diff_id, blob, created, used, uses = row
+    layer = Layer(_descriptor(blob), Digest(str(diff_id))) if diff_id else None
+    return CachedStep(str(key), str(text), layer, _int(created), _int(used), _int(uses))
 
 
 def _record(row: tuple[object, ...]) -> CacheRecord:

@@ -45,6 +45,7 @@ def run_text(argv: Sequence[str], arguments: Sequence[tuple[str, str]]) -> str:
 def copy_text(instruction: instructions.Copy | instructions.Add) -> str:
     """A COPY or ADD."""
     words = [instruction.keyword]
+    words += ["--parents"] if isinstance(instruction, instructions.Copy) and instruction.parents else []
     words += [f"--{name}={value}" for name in ("chown", "chmod") if (value := getattr(instruction, name))]
     words += [*instruction.sources, *(f"<<{document.name}" for document in instruction.heredocs)]
     return f"{' '.join([*words, instruction.destination])}{MARK}"

@@ -8,13 +8,17 @@ them all, implements :class:`Sandbox` and :class:`ImageSource`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from jupyter_containers.oci.names import Digest
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jupyter_containers.build.cache import CacheRecord
     from jupyter_containers.build.cancel import CancelToken
+    from jupyter_containers.build.graph import RunMount
     from jupyter_containers.events import EventSink, Stream
     from jupyter_containers.oci.image_spec import Descriptor, ImageConfig
     from jupyter_containers.oci.names import Platform, Reference
@@ -78,6 +82,17 @@ class ImageSource(Protocol):
         ...
 
 
+class StepSource(Protocol):
+    """Steps that were made elsewhere. Thread-safe."""
+
+    name: str
+    """What people call it."""
+
+    def find(self, key: str) -> CacheRecord | None:
+        """The step of a key, with what it made in the content store; None: it is not there."""
+        ...
+
+
 # -- running commands ------------------------------------------------------------------------------------------------
 
 
@@ -91,6 +106,20 @@ class ScriptFile:
 
     path: str
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepMount:
+    """A mount of one command: what is asked for, and what it is made of.
+
+    ``layers`` hold the files of a bind mount and the first content of a cache, unpacked; ``data`` is a secret, which
+    must be written nowhere that outlives the command; ``socket`` is that of an SSH agent.
+    """
+
+    mount: RunMount
+    layers: Stack = ()
+    data: bytes = field(default=b"", repr=False)
+    socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +145,13 @@ class RunRequest:
     scripts
         See :class:`ScriptFile`.
     timestamp
-        Seconds since the epoch: the modification time of every file in the layer.
+        Seconds since the epoch: the modification time of every file in the layer; None: as they are.
     text
         The instruction, for process listings and messages.
+    mounts
+        See :class:`StepMount`. What they hold is no part of the layer.
+    privileged
+        Whether nothing is forbidden to the command (``RUN --security=insecure``).
     """
 
     layers: Stack
@@ -129,16 +162,20 @@ class RunRequest:
     network: NetworkMode
     extra_hosts: tuple[tuple[str, str], ...]
     scripts: tuple[ScriptFile, ...]
-    timestamp: int
+    timestamp: int | None
     text: str
+    mounts: tuple[StepMount, ...] = ()
+    privileged: bool = False
+    shm_size: str | None = None
+    ulimits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a command ended.
 
-    ``status`` is its exit status, 128 + n for signal n; ``layer`` is None unless it is 0; ``cause`` says why it was
-    killed where that is known (``out of memory (limit 64 MiB)``).
+    ``status`` is its exit status, 128 + n for signal n; ``layer`` is what it changed, None where that could not be kept
+    after another status than 0; ``cause`` says why it was killed where that is known: ``out of memory (limit 64 MiB)``.
     """
 
     status: int
@@ -153,13 +190,12 @@ class Sandbox(Protocol):
     """Runs the commands of RUN steps."""
 
     def run(self, request: RunRequest, *, on_output: OnOutput, cancel: CancelToken) -> RunOutcome:
-        """Run a command on a fresh snapshot of ``request.layers`` and, if it ends with 0, keep what it changed.
+        """Run a command on a fresh snapshot of ``request.layers`` and keep what it changed, also when it fails.
 
         Keeping: the upper directory becomes a plain tar (media type ``OCI_LAYER``, so the blob's digest is the
         diff id) in the content store and a layer in the snapshotter, under the chain id it has on
         ``request.layers``. What the runtime put there for its own mounts (``/etc/hosts``, ``/etc/resolv.conf``,
-        mount points) is left out. A command that changed nothing gives a layer without entries. On any other end
-        nothing is kept.
+        mount points) is left out. A command that changed nothing gives a layer without entries.
 
         ``on_output`` is called from one thread at a time, in order. When ``cancel`` is set the command is killed,
         its snapshot removed, and Cancelled raised. Called from worker threads, several at once.

@@ -7,18 +7,21 @@ on the way that exist already are listed with the attributes they have, so that 
 from __future__ import annotations
 
 import posixpath
+import time
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.selection import resolve
 from jupyter_containers.errors import InvalidInput
-from jupyter_containers.layers.base import Item
+from jupyter_containers.layers.base import Item, Node
+from jupyter_containers.layers.tar.entry import NANOSECONDS
+from jupyter_containers.records import replace
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from jupyter_containers.build.selection import Choice, SourceTree
     from jupyter_containers.build.views import ImageTree
-    from jupyter_containers.layers.base import Node, ViewSource
+    from jupyter_containers.layers.base import ViewSource
 
 DIRECTORY_MODE = 0o755
 FILE_MODE = 0o644
@@ -33,34 +36,51 @@ class Layout:
     owner
         The owner of everything that is copied and of directories that are created, None to keep that of the source.
     mode
-        The mode of everything that is copied, None to keep that of the source.
+        What ``--chmod`` makes of modes, from :func:`.modes.parse_mode`; None keeps that of the source.
     timestamp
-        The modification time of every entry, in seconds since the epoch.
+        The modification time of every entry, in seconds since the epoch; None: that of the source, now for new ones.
     """
 
     def __init__(
-        self, parent: ImageTree, *, timestamp: int, owner: tuple[int, int] | None = None, mode: int | None = None
+        self,
+        parent: ImageTree,
+        *,
+        timestamp: int | None,
+        owner: tuple[int, int] | None = None,
+        mode: Callable[[int, bool], int] | None = None,
     ) -> None:
         self._parent = parent
         self._owner = owner
         self._mode = mode
         self._timestamp = timestamp
+        self._now = int(time.time()) if timestamp is None else timestamp
         self._items: dict[str, Item] = {}
         self._known: dict[str, Node | None] = {}
+        self._links: dict[str, list[str]] = {}
         self.changed = False
         """Whether the layer has anything that is not in the parent."""
 
     def items(self) -> list[Item]:
         """The entries, parents first and hard links last."""
-        return sorted(self._items.values(), key=lambda item: (item.kind == "link", item.name.split("/")))
+        return sorted(self._items.values(), key=lambda item: (item.kind == "link", item.name.replace("/", "\0")))
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def _below(self, path: str) -> Node | None:
-        if path not in self._known:
-            above = self._known.get(posixpath.dirname(path), path)
-            self._known[path] = None if path and above is None else self._parent.lookup(path)
-        return self._known[path]
+        unknown: list[str] = []
+        while path not in self._known:
+            unknown.append(path)
+            if not path:
+                break
+            path = posixpath.dirname(path)
+        node = self._known.get(path)
+        if node is None and path:
+            return None  # what is below is not remembered: there may be ten thousands of them
+        for name in reversed(unknown):
+            node = self._known[name] = self._parent.lookup(name)
+            if node is None:
+                break
+        return node
 
     def _lookup(self, path: str) -> Node | Item | None:
         return self._items.get(path) or self._below(path)
@@ -69,8 +89,12 @@ class Layout:
         return resolve(path, self._as_node)
 
     def _as_node(self, path: str) -> Node | None:
-        # A path that this layer replaces is never a link to follow: what it copies is not below it yet.
-        return None if path in self._items else self._below(path)
+        item = self._items.get(path)
+        if item is None:
+            return self._below(path)
+        return (
+            Node(path, "symlink", item.mode, item.uid, item.gid, target=item.target) if item.kind == "symlink" else None
+        )
 
     def is_directory(self, path: str) -> bool:
         """Whether a directory is there."""
@@ -95,7 +119,7 @@ class Layout:
             found = self._lookup(name)
             if found is None:
                 uid, gid = self._owner or (0, 0)
-                self._put(Item(name, "dir", DIRECTORY_MODE, uid, gid, self._timestamp))
+                self._put(Item(name, "dir", DIRECTORY_MODE, uid, gid, self._now))
             elif found.kind != "dir":
                 raise InvalidInput(f"cannot create {target}: {name} is no directory in the image")
             else:
@@ -108,9 +132,12 @@ class Layout:
         node = self._below(name)
         if node is None:
             if not name:
-                self._items[""] = Item("", "dir", DIRECTORY_MODE, mtime=self._timestamp)
+                self._items[""] = Item("", "dir", DIRECTORY_MODE, mtime=self._now)
             return
-        self._items[name] = Item(name, "dir", node.mode, node.uid, node.gid, self._timestamp)
+        self._items[name] = Item(name, "dir", node.mode, node.uid, node.gid, self._time(node))
+
+    def _time(self, node: Node) -> int:
+        return max(0, node.mtime // NANOSECONDS) if self._timestamp is None else self._timestamp
 
     def _put(self, item: Item) -> None:
         if posixpath.basename(item.name).startswith(WHITEOUT_PREFIX):
@@ -118,8 +145,26 @@ class Layout:
                 f"/{item.name} cannot be in an image: names that begin with {WHITEOUT_PREFIX} mark deletions in layers",
                 hint="rename the file, or leave it out with .dockerignore",
             )
+        if item.kind == "char" and item.device == (0, 0):
+            raise InvalidInput(
+                f"/{item.name} cannot be in an image: the character device 0:0 marks deletions in layers"
+            )
+        self._release(item.name)
         self._items[item.name] = item
+        if item.kind == "link":
+            self._links.setdefault(item.target, []).append(item.name)
         self.changed = True
+
+    def _release(self, name: str) -> None:
+        """Before a file is replaced: the first of its hard links becomes the file, and the others follow it."""
+        links = self._links.pop(name, [])
+        links = [link for link in dict.fromkeys(links) if (x := self._items[link]).kind == "link" and x.target == name]
+        if links and name in self._items:
+            first, *others = links
+            self._items[first] = replace(self._items[name], name=first)
+            for other in others:
+                self._items[other] = replace(self._items[other], target=first)
+            self._links[first] = others
 
     def _file_target(self, destination: str, base: str) -> str:
         """Where a single file goes."""
@@ -135,19 +180,22 @@ class Layout:
     def inline(self, name: str, data: bytes, destination: str) -> None:
         """A file whose content stands in the Dockerfile."""
         uid, gid = self._owner or (0, 0)
-        mode = FILE_MODE if self._mode is None else self._mode
+        mode = FILE_MODE if self._mode is None else self._mode(FILE_MODE, False)
         target = self._file_target(destination, name)
         self._refuse_directory(target)
-        self._put(Item(target, "file", mode, uid, gid, self._timestamp, source=data))
+        self._put(Item(target, "file", mode, uid, gid, self._now, source=data))
 
-    def copy(self, choice: Choice, tree: SourceTree, destination: str) -> None:
-        """A file, or what a directory holds.
+    def copy(self, choice: Choice, tree: SourceTree, destination: str, *, parents: bool = False) -> None:
+        """A file, or what a directory holds; with ``parents`` under the path it has in the source.
 
         Raises
         ------
         InvalidInput
             when a file would replace a directory or the other way round.
         """
+        if parents:
+            self._copy_under(choice, tree, destination)
+            return
         first, *below = choice.nodes
         if first.kind != "dir":
             target = self._file_target(destination, choice.base)
@@ -155,20 +203,49 @@ class Layout:
             self._put(self._copied(first, target, tree))
             return
         target = self.directory(destination)
-        for node in below:
-            name = posixpath.join(target, choice.below(node))
+        self._copy_nodes([(node, posixpath.join(target, choice.below(node))) for node in below], tree)
+
+    def _copy_nodes(self, nodes: list[tuple[Node, str]], tree: SourceTree) -> None:
+        """Nodes of one source under new names; what is one file there is one file here."""
+        first: dict[tuple[int, int], str] = {}
+        for node, name in nodes:
             if node.kind == "dir":
                 self._refuse_other(name)
             else:
                 self._refuse_directory(name)
-            self._put(self._copied(node, name, tree))
+            copied = self._copied(node, name, tree)
+            same = first.setdefault(node.inode, name) if any(node.inode) else name
+            self._put(copied if same == name else replace(copied, kind="link", source=b"", target=same))
+
+    def _copy_under(self, choice: Choice, tree: SourceTree, destination: str) -> None:
+        target = self.directory(destination)
+        parts = choice.under.split("/")
+        for depth, node in enumerate(choice.ancestors, 1):
+            name = posixpath.join(target, *parts[:depth])
+            self._refuse_other(name)
+            if self._lookup(name) is None:
+                self._put(self._copied(node, name, tree))
+        under = posixpath.join(target, choice.under)
+        named = [(node, posixpath.join(under, choice.below(node)).rstrip("/")) for node in choice.nodes]
+        self._copy_nodes([(node, name) for node, name in named if name], tree)
 
     def _copied(self, node: Node, name: str, tree: SourceTree) -> Item:
         uid, gid = self._owner or (node.uid, node.gid)
-        mode = node.mode if self._mode is None or node.kind == "symlink" else self._mode
-        source: bytes | Path | ViewSource = tree.content(node) if node.kind == "file" else b""
+        mode = node.mode
+        if self._mode is not None and node.kind != "symlink":
+            mode = self._mode(mode, node.kind == "dir")
+        source: bytes | str | ViewSource = tree.content(node) if node.kind == "file" else b""
         return Item(
-            name, node.kind, mode, uid, gid, self._timestamp, source=source, target=node.target, device=node.device
+            name,
+            node.kind,
+            mode,
+            uid,
+            gid,
+            self._time(node),
+            source=source,
+            target=node.target,
+            device=node.device,
+            sha256=node.sha256,
         )
 
     def extracted(self, item: Item) -> None:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from jupyter_containers.build import wildcards
+from jupyter_containers.build.dockerfile.ignore import IgnoreMatcher
 from jupyter_containers.errors import InvalidInput, NotFound
+from jupyter_containers.records import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jupyter_containers.layers.base import Node, ViewSource
 
 MAX_LINKS = 255
+_SINGLE = (0, 0)
+"""``Node.inode`` of what has one name."""
 
 
 class SourceTree(Protocol):
@@ -42,11 +44,11 @@ class SourceTree(Protocol):
         """The node at ``path`` and everything below it, parents first, by name."""
         ...
 
-    def digests(self, nodes: Sequence[Node]) -> Mapping[str, str]:
-        """The sha256 (hexadecimal) of each regular file, by path."""
+    def hash(self, nodes: Iterable[Node]) -> None:
+        """Fill in ``Node.sha256`` of each regular file."""
         ...
 
-    def content(self, node: Node) -> Path | ViewSource:
+    def content(self, node: Node) -> str | ViewSource:
         """Where a regular file's bytes are."""
         ...
 
@@ -94,11 +96,17 @@ class Choice:
         Its path with links followed.
     nodes
         The file, or the directory and what is below it, parents first.
+    under
+        The path that ``--parents`` keeps: ``written`` without what stands before ``/./``.
+    ancestors
+        The directories of ``under``, without the last name.
     """
 
     written: str
     root: str
     nodes: tuple[Node, ...]
+    under: str = ""
+    ancestors: tuple[Node, ...] = ()
 
     @property
     def base(self) -> str:
@@ -110,8 +118,11 @@ class Choice:
         return node.path[len(self.root) :].lstrip("/")
 
 
-def choose(tree: SourceTree, pattern: str) -> list[Choice]:
+def choose(tree: SourceTree, pattern: str, *, parents: bool = False, exclude: Sequence[str] = ()) -> list[Choice]:
     """What a source pattern names, by name; nothing when it has wildcards and no match.
+
+    ``exclude`` are patterns of ``.dockerignore``, relative to what is copied: to a directory whose content is, to the
+    destination with ``parents``, to the directory of a single file.
 
     Raises
     ------
@@ -120,13 +131,45 @@ def choose(tree: SourceTree, pattern: str) -> list[Choice]:
     """
     whole = _normal(pattern)
     paths = list(_match(tree, [], whole.split("/"))) if wildcards.has_wildcard(whole) else [wildcards.unescape(whole)]
+    before, pivot, _after = pattern.partition("/./")
+    skipped = len(_normal(before).split("/")) if pivot and _normal(before) else 0
+    ignore = IgnoreMatcher.parse("\n".join(exclude), name="--exclude") if exclude else None
     choices = []
     for path in paths:
         root = resolve(path, tree.lookup)
         if tree.lookup(root) is None:
             raise NotFound(f"file not found in {tree.name}: {path or '/'}")
-        choices.append(Choice(path, root, tuple(tree.tree(root))))
+        choice = Choice(path, root, tuple(tree.tree(root)))
+        if parents:
+            choice = _with_parents(choice, tree, path.split("/"), skipped)
+        if ignore is not None:
+            choice = replace(choice, nodes=tuple(_kept(choice, ignore)))
+        if choice.nodes:
+            choices.append(choice)
     return choices
+
+
+def _with_parents(choice: Choice, tree: SourceTree, parts: list[str], skipped: int) -> Choice:
+    above = [tree.lookup(resolve("/".join(parts[:depth]), tree.lookup)) for depth in range(skipped + 1, len(parts))]
+    under = "/".join(parts[skipped:])
+    return replace(choice, under=under, ancestors=tuple(node for node in above if node is not None))
+
+
+def _kept(choice: Choice, ignore: IgnoreMatcher) -> Iterator[Node]:
+    """The nodes that no pattern leaves out, and the directories above those of them that are exceptions."""
+    single = choice.nodes[0].kind != "dir"
+    above: list[Node] = []
+    for node in choice.nodes:
+        while above and not node.path.startswith(f"{above[-1].path}/"):
+            above.pop()
+        below = choice.below(node)
+        name = posixpath.join(choice.under, below).rstrip("/") or (choice.base if single else "")
+        if not name or not ignore.excludes(name):
+            yield from above
+            above.clear()
+            yield node
+        elif node.kind == "dir":
+            above.append(node)
 
 
 def _normal(path: str) -> str:
@@ -159,20 +202,31 @@ def _match(tree: SourceTree, done: list[str], todo: list[str]) -> Iterator[str]:
             yield from _match(tree, [*done, name], rest)
 
 
-def describe(choices: Sequence[Choice], digests: Mapping[str, str]) -> dict[str, str]:
-    """What of the chosen files enters the cache key: kind, mode, owner and content of each; no times."""
+def describe(choices: Iterable[Choice]) -> dict[str, str]:
+    """What of the chosen files enters the cache key: kind, mode, owner, content and other name of each; no times."""
     files: dict[str, str] = {}
     for choice in choices:
+        first: dict[tuple[int, int], str] = {}
+        above, skipped = posixpath.join(choice.written, ""), len(choice.root)
         for node in choice.nodes:
-            name = posixpath.join(choice.written, choice.below(node)).rstrip("/")
-            content = digests.get(node.path, node.target)
-            device = f" {node.device[0]}:{node.device[1]}" if node.kind in {"char", "block"} else ""
-            files[printable(name) or "."] = printable(
-                f"{node.kind} {node.mode:o} {node.uid}:{node.gid} {content}{device}".rstrip()
-            )
+            below = node.path[skipped:].lstrip("/")
+            name = above + below if below else above.rstrip("/")
+            value = f"{node.kind} {node.mode:o} {node.uid}:{node.gid} {node.sha256 or node.target}"
+            if node.kind != "file" or node.inode != _SINGLE:
+                value = value.rstrip() + _others(node, name, first)
+            files[printable(name) or "."] = printable(value)
     return files
+
+
+def _others(node: Node, name: str, first: dict[tuple[int, int], str]) -> str:
+    """What else there is to say of a device, or of a file with several names, of which ``first`` has the first."""
+    device = f" {node.device[0]}:{node.device[1]}" if node.kind in {"char", "block"} else ""
+    same = first.setdefault(node.inode, name) if node.inode != _SINGLE else name
+    return f"{device} linked to {same}" if same != name else device
 
 
 def printable(name: str) -> str:
     """A file name as text that can be stored and shown, whatever bytes it has."""
+    if name.isascii():
+        return name
     return os.fsencode(name).decode("utf-8", "backslashreplace")

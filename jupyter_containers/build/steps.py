@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.build import archive
 from jupyter_containers.build.context import LocalTree
-from jupyter_containers.build.interfaces import Layer, OnOutput, RunOutcome, RunRequest
+from jupyter_containers.build.interfaces import Layer, OnOutput, RunOutcome, RunRequest, StepMount
 from jupyter_containers.build.layout import Layout
-from jupyter_containers.build.selection import Choice, SourceTree, choose, describe
-from jupyter_containers.build.views import ImageTree, find_owner, unpack_stack
-from jupyter_containers.errors import InvalidInput, NotFound
+from jupyter_containers.build.modes import parse_mode
+from jupyter_containers.build.views import find_owner, unpack_stack
+from jupyter_containers.errors import InvalidInput, LayerCorrupt
 from jupyter_containers.oci.image_spec import OCI_LAYER, Descriptor
-from jupyter_containers.oci.names import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from jupyter_containers.build.cache import CacheStore
     from jupyter_containers.build.cancel import CancelToken
-    from jupyter_containers.build.graph import CopyFiles, MakeDirectory, Run
+    from jupyter_containers.build.graph import CopyFiles, MakeDirectory, Run, RunMount
     from jupyter_containers.build.interfaces import Sandbox, Stack
+    from jupyter_containers.build.options import BuildOptions
+    from jupyter_containers.build.sources import Picked, Selection, Sources
     from jupyter_containers.content.store import ContentStore
     from jupyter_containers.layers.base import Item, Trees
+    from jupyter_containers.oci.names import Digest
     from jupyter_containers.snapshots.base import Snapshotter
 
 EARLIEST_EPOCH = 315_532_800
 """1980: zip archives know no earlier time, and tools that follow SOURCE_DATE_EPOCH fail to write them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The files a COPY or ADD reads: ``files`` is what of them enters the key; ``choices`` None: not looked up yet."""
-
-    files: Mapping[str, str]
-    tree: SourceTree | None
-    choices: tuple[Choice, ...] | None
+LARGE: Final = 2_000
+"""Entries from which on a layer is extracted while it is written; a smaller one may be there already."""
 
 
 class StepMaker:
-    """Makes the layers of one build. Thread-safe.
-
-    Parameters
-    ----------
-    context
-        The build context, None when there is none.
-    """
+    """Makes the layers of one build. Thread-safe."""
 
     def __init__(  # noqa: PLR0917 - the parts of the engine that it joins
         self,
@@ -58,32 +45,44 @@ class StepMaker:
         snapshotter: Snapshotter,
         trees: Trees,
         sandbox: Sandbox,
-        cache: CacheStore,
-        context: LocalTree | None,
+        sources: Sources,
+        options: BuildOptions,
         cancel: CancelToken,
     ) -> None:
         self._store = store
         self._snapshotter = snapshotter
         self._trees = trees
         self._sandbox = sandbox
-        self._cache = cache
-        self._context = context
+        self._sources = sources
+        self._options = options
         self._cancel = cancel
 
     # -- RUN ---------------------------------------------------------------------------------------------------------
 
-    def run(self, operation: Run, stack: Stack, *, text: str, on_output: OnOutput) -> RunOutcome:
+    def run(self, operation: Run, inputs: Sequence[Stack], *, text: str, on_output: OnOutput) -> RunOutcome:
         """Run a command; see :class:`~.interfaces.Sandbox`.
 
         The command sees SOURCE_DATE_EPOCH, the time its files get: tools that follow it (Python's byte code, archivers,
         compilers) then write the same bytes every time.
         """
-        unpack_stack(stack, self._store, self._snapshotter, self._cancel)
+        for stack in inputs:
+            unpack_stack(stack, self._store, self._snapshotter, self._cancel)
         env = dict(operation.proxy) | dict(operation.env)
-        if operation.timestamp >= EARLIEST_EPOCH:
+        if operation.timestamp is not None and operation.timestamp >= EARLIEST_EPOCH:
             env.setdefault("SOURCE_DATE_EPOCH", str(operation.timestamp))
+        mounts = []
+        for mount in operation.mounts:
+            step = self._mount(mount, inputs)
+            if step is None:
+                continue
+            if mount.kind == "secret" and mount.env:
+                env[mount.env] = step.data.decode("utf-8", "surrogateescape")
+            if mount.kind == "ssh":
+                env.setdefault("SSH_AUTH_SOCK", mount.target)
+            if mount.target:
+                mounts.append(step)
         request = RunRequest(
-            layers=stack,
+            layers=inputs[0],
             argv=operation.argv,
             env=tuple(f"{name}={value}" for name, value in env.items()),
             cwd=operation.cwd,
@@ -93,63 +92,46 @@ class StepMaker:
             scripts=operation.scripts,
             timestamp=operation.timestamp,
             text=text,
+            mounts=tuple(mounts),
+            privileged=operation.privileged,
+            shm_size=self._options.shm_size,
+            ulimits=self._options.ulimits,
         )
         return self._sandbox.run(request, on_output=on_output, cancel=self._cancel)
 
+    def _mount(self, mount: RunMount, inputs: Sequence[Stack]) -> StepMount | None:
+        """What a mount is made of; None for a secret or an agent that was not given and need not be."""
+        if mount.kind == "secret":
+            data = self._options.secrets.get(mount.id)
+            if data is None and mount.required:
+                raise InvalidInput(
+                    f"the secret {mount.id} was not given", hint=f"give it: --secret id={mount.id},src=FILE"
+                )
+            return None if data is None else StepMount(mount, data=data)
+        if mount.kind == "ssh":
+            socket = self._options.ssh.get(mount.id)
+            if socket is None and mount.required:
+                raise InvalidInput(f"no SSH agent {mount.id} was given", hint=f"give one: --ssh {mount.id}")
+            return None if socket is None else StepMount(mount, socket=socket)
+        return StepMount(mount, layers=inputs[mount.input] if mount.input else ())
+
     # -- COPY and ADD ------------------------------------------------------------------------------------------------
 
-    def select(self, operation: CopyFiles, origin: Stack | None) -> Selection:
-        """Find the files that are copied, from the context or from ``origin``, and what they hold.
+    def owner(self, text: str, stack: Stack) -> tuple[int, int]:
+        """The ids of ``--chown`` in the image that a stack is."""
+        return find_owner(text, self._sources.image_tree(stack, "image"))
 
-        Raises
-        ------
-        NotFound
-            when one is not there.
-        """
-        inline = {f"<<{file.name}": f"file sha256:{hashlib.sha256(file.data).hexdigest()}" for file in operation.inline}
-        if origin is not None:
-            return self._select_from_image(operation, origin)
-        if not operation.sources:
-            return Selection(inline, None, ())
-        assert self._context is not None, "checked when the build was planned"
-        choices = self._choose(operation, self._context)
-        nodes = [node for choice in choices for node in choice.nodes]
-        files = describe(choices, self._context.digests(nodes))
-        return Selection({**files, **inline}, self._context, choices)
-
-    def _select_from_image(self, operation: CopyFiles, origin: Stack) -> Selection:
-        """The files of an image never change: their digests are computed once for all builds."""
-        question = json.dumps([[layer.diff_id for layer in origin], operation.sources])
-        key = hashlib.sha256(question.encode()).hexdigest()
-        files = self._cache.selection(key)
-        if files is not None:
-            return Selection(files, None, None)
-        if not origin:
-            raise _not_found(operation, NotFound(f"file not found in {operation.from_image}: {operation.sources[0]}"))
-        tree = self._image_tree(origin, operation.from_image, hashes=True)
-        choices = self._choose(operation, tree)
-        files = describe(choices, tree.digests([node for choice in choices for node in choice.nodes]))
-        self._cache.keep_selection(key, files)
-        return Selection(files, tree, choices)
-
-    def _choose(self, operation: CopyFiles, tree: SourceTree) -> tuple[Choice, ...]:
-        choices: list[Choice] = []
-        for source in operation.sources:
-            try:
-                choices += choose(tree, source)
-            except NotFound as error:
-                left_out = isinstance(tree, LocalTree) and tree.excluded(source.strip("/"))
-                hint = f"{source} is left out by .dockerignore" if left_out else None
-                raise _not_found(operation, error, hint=hint) from error
-        return tuple(choices)
-
-    def _image_tree(self, stack: Stack, name: str, *, hashes: bool = False) -> ImageTree:
-        chains = unpack_stack(stack, self._store, self._snapshotter, self._cancel)
-        dirs = self._snapshotter.layer_dirs(chains) if chains else []
-        return ImageTree(self._trees, dirs, name=name, hashes=hashes)
-
-    def copy(self, operation: CopyFiles, stack: Stack, selection: Selection, origin: Stack | None) -> Layer | None:
+    def copy(
+        self,
+        operation: CopyFiles,
+        stack: Stack,
+        selection: Selection,
+        origin: Stack | None,
+        earlier: tuple[Digest, Path] | None = None,
+    ) -> Layer | None:
         """Make the layer of a COPY or ADD; None when it copies nothing.
+
+        ``earlier`` is a layer, by chain id and archive, that it may have much in common with.
 
         Raises
         ------
@@ -158,32 +140,37 @@ class StepMaker:
         Conflict
             when the build context changes meanwhile.
         """
-        tree, choices = selection.tree, selection.choices
-        if choices is None:
-            tree = self._image_tree(origin or (), operation.from_image)
-            choices = self._choose(operation, tree)
-        parent = self._image_tree(stack, "image")
+        picked = selection.picked
+        if picked is None:
+            picked = self._sources.pick_from_image(operation, origin or ())
+        parent = self._sources.image_tree(stack, "image")
         owner = find_owner(operation.chown, parent) if operation.chown else None
-        mode = int(operation.chmod, 8) if operation.chmod else None
-        layout = Layout(parent, timestamp=operation.timestamp, owner=owner, mode=mode)
+        mode = parse_mode(operation.chmod) if operation.chmod else None
+        below = self._sources.image_tree((), "image") if operation.link else parent
+        layout = Layout(below, timestamp=operation.timestamp, owner=owner, mode=mode)
         destination = operation.destination
-        if len(choices) > 1 and not destination.endswith("/") and not layout.is_directory(destination):
+        if (
+            len(picked) > 1
+            and not operation.parents
+            and not destination.endswith("/")
+            and not layout.is_directory(destination)
+        ):
             raise InvalidInput(
-                f"{len(choices)} files match, so the destination must be a directory and end with a /",
+                f"{len(picked)} files match, so the destination must be a directory and end with a /",
                 hint=f"write {destination}/",
             )
         with self._spool() as spool:
-            for number, choice in enumerate(choices):
-                assert tree is not None
+            for number, pick in enumerate(picked):
                 self._cancel.check()
-                if operation.unpack and self._extract(choice, tree, layout, destination, spool / str(number)):
+                if pick.unpack and self._extract(pick, layout, destination, spool / str(number)):
                     continue
-                layout.copy(choice, tree, destination)
+                layout.copy(pick.choice, pick.tree, destination, parents=operation.parents)
             for file in operation.inline:
                 layout.inline(file.name, file.data, destination)
-            layer = self._write(layout.items(), stack) if layout.changed else None
-        if isinstance(tree, LocalTree):
-            tree.check_unchanged([node for choice in choices for node in choice.nodes])
+            layer = self._write(layout.items(), () if operation.link else stack, earlier) if layout.changed else None
+        for pick in picked:
+            if isinstance(pick.tree, LocalTree):
+                pick.tree.check_unchanged(pick.choice.nodes)
         return layer
 
     @contextmanager
@@ -193,10 +180,9 @@ class StepMaker:
             yield scratch.directory
 
     @staticmethod
-    def _extract(choice: Choice, tree: SourceTree, layout: Layout, destination: str, spool: Path) -> bool:
-        node = choice.nodes[0]
-        path = tree.content(node) if node.kind == "file" else None
-        if not isinstance(tree, LocalTree) or path is None or not archive.is_archive(tree.root / node.path):
+    def _extract(pick: Picked, layout: Layout, destination: str, spool: Path) -> bool:
+        node, tree = pick.choice.nodes[0], pick.tree
+        if node.kind != "file" or not isinstance(tree, LocalTree) or not archive.is_archive(tree.root / node.path):
             return False
         spool.mkdir(mode=0o700)
         target = layout.directory(destination)
@@ -210,7 +196,7 @@ class StepMaker:
         """Make the layer of a WORKDIR; None when the directory is there."""
         if operation.path == "/":
             return None
-        parent = self._image_tree(stack, "image")
+        parent = self._sources.image_tree(stack, "image")
         owner = find_owner(operation.user, parent) if operation.user else None
         layout = Layout(parent, timestamp=operation.timestamp, owner=owner)
         layout.directory(operation.path)
@@ -218,16 +204,28 @@ class StepMaker:
 
     # -- layers ------------------------------------------------------------------------------------------------------
 
-    def _write(self, items: Sequence[Item], stack: Stack) -> Layer:
+    def _write(self, items: Sequence[Item], stack: Stack, earlier: tuple[Digest, Path] | None = None) -> Layer:
         """Write a layer, and extract it on top of ``stack``."""
-        with self._store.ingest() as ingest:
-            written = self._trees.pack(items, ingest, progress=lambda _done: self._cancel.check())
-            digest = ingest.commit()
-        assert digest == written.digest, "a plain archive is its own diff id"
-        layer = Layer(Descriptor(OCI_LAYER, digest, written.size), Digest(written.digest))
-        unpack_stack((*stack, layer), self._store, self._snapshotter, self._cancel)
+
+        def progress(_done: int) -> None:
+            self._cancel.check()
+
+        chains = unpack_stack(stack, self._store, self._snapshotter, self._cancel)
+        layer: Layer | None = None
+        try:
+            with self._store.ingest() as ingest:
+                if len(items) > LARGE:
+                    written = self._snapshotter.make(
+                        chains, items, ingest, ingest.commit, earlier=earlier, progress=progress
+                    )
+                else:
+                    written = self._trees.pack(items, ingest, progress=progress)
+                    ingest.commit()
+            layer = Layer(Descriptor(OCI_LAYER, written.digest, written.size), written.digest)
+            unpack_stack((*stack, layer), self._store, self._snapshotter, self._cancel)
+        except LayerCorrupt as error:
+            # What an archive holds was copied as it is; that it cannot be made shows here.
+            if layer is not None:
+                self._store.remove(layer.diff_id)
+            raise InvalidInput(f"what is copied cannot be made: {error.message}") from error
         return layer
-
-
-def _not_found(operation: CopyFiles, error: NotFound, *, hint: str | None = None) -> NotFound:
-    return NotFound(f"{'ADD' if operation.unpack else 'COPY'} failed: {error.message}", hint=hint)

@@ -10,7 +10,7 @@ from jupyter_containers.layers.base import ViewSource
 from jupyter_containers.oci.names import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from jupyter_containers.build.cancel import CancelToken
@@ -45,7 +45,7 @@ def unpack_stack(stack: Stack, store: ContentStore, snapshotter: Snapshotter, ca
 class ImageTree:
     """A :class:`~.selection.SourceTree` over layer directories, top first.
 
-    ``hashes``: whether :meth:`digests` will be asked for; the files are then read when they are listed.
+    ``hashes``: whether :meth:`hash` will be asked for; the files are then read when they are listed.
     """
 
     def __init__(self, trees: Trees, dirs: Sequence[Path], *, name: str, hashes: bool = False) -> None:
@@ -73,9 +73,9 @@ class ImageTree:
         """The node at ``path`` and everything below it, parents first, by name."""
         return self._trees.walk(self._dirs, path, follow=False, hashes=self._hashes)
 
-    def digests(self, nodes: Sequence[Node]) -> Mapping[str, str]:
-        """The sha256 of each file."""
-        return {node.path: node.sha256 for node in nodes if node.kind == "file"}
+    def hash(self, nodes: Iterable[Node]) -> None:
+        """See :class:`.selection.SourceTree`: done when they were listed."""
+        assert self._hashes or not any(node.kind == "file" for node in nodes)
 
     def content(self, node: Node) -> ViewSource:
         """Where a file's bytes are."""

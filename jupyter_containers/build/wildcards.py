@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from jupyter_containers.build.dockerfile import globs
 from jupyter_containers.errors import InvalidInput
 
 _SPECIAL = re.compile(r"[*?\[\\]")
@@ -30,26 +31,26 @@ def component(pattern: str) -> re.Pattern[str]:
 
     Raises :class:`~jupyter_containers.errors.InvalidInput` when the pattern is malformed.
     """
-    out: list[str] = []
+    pieces = [""]
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "*":
-            out.append(".*")
+            pieces.append("")
         elif char == "?":
-            out.append(".")
+            pieces[-1] += "."
         elif char == "[":
             text, at = _character_class(pattern, at)
-            out.append(text)
+            pieces[-1] += text
         elif char == "\\":
             if at == len(pattern):
                 raise InvalidInput(f"the pattern {pattern!r} ends with a backslash")
-            out.append(re.escape(pattern[at]))
+            pieces[-1] += re.escape(pattern[at])
             at += 1
         else:
-            out.append(re.escape(char))
-    return re.compile("".join(out), re.DOTALL)
+            pieces[-1] += re.escape(char)
+    return re.compile(globs.chain(pieces, star=".*", last=".*"), re.DOTALL)
 
 
 def _character_class(pattern: str, at: int) -> tuple[str, int]:

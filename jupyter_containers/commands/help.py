@@ -5,9 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from jupyter_containers.commands.table import COMMANDS, NOUNS
+from jupyter_containers.commands.table import NOUNS, every
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jupyter_containers.commands.model import Command, Option
 
 _WIDTH = 100
@@ -19,7 +21,7 @@ def overview(program: str, *, before: str = "", extra: str = "") -> str:
     lines = [f"Usage: {program} {before + ' ' if before else ''}COMMAND [OPTIONS] [ARGUMENTS]"]
     for noun, title in NOUNS.items():
         lines += ["", f"{title}:"]
-        lines += [f"  {command.name:<18} {command.summary}" for command in COMMANDS if command.noun == noun]
+        lines += [f"  {command.name:<18} {command.summary}" for command in every() if command.noun == noun]
     if extra:
         lines += ["", extra]
     lines += ["", f"'{program} COMMAND --help' tells more about a command."]
@@ -36,12 +38,15 @@ def detail(command: Command, program: str) -> str:
     elif command.body == "dockerfile":
         lines += ["", "The body of a notebook cell is the Dockerfile."]
     if command.options:
-        lines += ["", "Options:"]
-        for option in command.options:
-            lines += _option(option)
+        lines += ["", "Options:", *options(command.options)]
     if command.examples:
         lines += ["", "Examples:", *(f"  {program} {example}" for example in command.examples)]
     return "\n".join(lines)
+
+
+def options(given: Sequence[Option]) -> list[str]:
+    """The lines that explain options, in two columns."""
+    return [line for option in given for line in _option(option)]
 
 
 def _option(option: Option) -> list[str]:

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import fnmatch
+from functools import partial
 from typing import TYPE_CHECKING
 
-from jupyter_containers.commands.containers import each, matcher
+from jupyter_containers.commands import formats, humane
+from jupyter_containers.commands.containers import matcher
+from jupyter_containers.commands.lifecycle import each
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.results import (
-    Documents,
+    Column,
     Fetched,
+    Grid,
     HistoryListing,
     ImageListing,
     LayerListing,
     Lines,
+    Page,
     Result,
 )
+from jupyter_containers.commands.tables import CREATED_BY_WIDTH, NONE
 from jupyter_containers.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jupyter_containers.commands.context import Context
-    from jupyter_containers.engine.views import ImageSummary
+    from jupyter_containers.engine.image_files import ImageFiles
+    from jupyter_containers.engine.views import HistoryEntry, ImageSummary
 
 _IMAGE = Argument("IMAGE", completes="image")
 _IMAGES = Argument("IMAGE", maximum=None, completes="image")
+_CHANGES = ("added", "changed", "removed")
+_KINDS = ("file", "dir", "symlink", "link", "char", "block", "fifo", "socket")
 _FULL = Option("no-trunc", "Show ids and commands in full", kind="bool")
 _QUIET = Option("quiet", "Show ids only", "q", kind="bool")
 
@@ -39,18 +48,34 @@ def _pull(context: Context, arguments: Arguments) -> Result:
 
 
 def _images(context: Context, arguments: Arguments) -> Result:
-    keep = matcher(arguments.texts("filter"), _image_filter)
+    keep = matcher(arguments.texts("filter"), partial(_image_filter, context))
     wanted = [_matches(pattern) for pattern in arguments.positionals]
-    rows = context.engine().images.list(all=arguments.flag("all"))
-    return ImageListing(
-        tuple(row for row in rows if keep(row) and all(test(row) for test in wanted)),
-        arguments.flag("quiet"),
-        arguments.flag("no-trunc"),
-        arguments.flag("digests"),
-    )
+    form = formats.Format(arguments.text("format"))
+    found = context.engine().images.list(all=arguments.flag("all"))
+    rows = tuple(row for row in found if keep(row) and all(test(row) for test in wanted))
+    quiet, full = arguments.flag("quiet"), arguments.flag("no-trunc")
+    if form.plain or quiet:
+        return ImageListing(rows, quiet, full, arguments.flag("digests"))
+    return form.lines([_fields(row, full=full) for row in rows], _TITLES)
 
 
-def _image_filter(text: str) -> Callable[[ImageSummary], bool]:
+_TITLES = {"ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT"}
+
+
+def _fields(row: ImageSummary, *, full: bool) -> dict[str, str]:
+    """The fields that a template may name, as Docker has them."""
+    return {
+        "ID": str(row.id) if full else humane.short_id(row.id),
+        "Repository": row.repository or NONE,
+        "Tag": row.tag or NONE,
+        "Digest": str(row.digest),
+        "CreatedSince": humane.ago(row.created),
+        "CreatedAt": formats.moment(row.created),
+        "Size": humane.size(row.size),
+    }
+
+
+def _image_filter(context: Context, text: str) -> Callable[[ImageSummary], bool]:
     key, _, value = text.partition("=")
     match key:
         case "dangling":
@@ -60,8 +85,27 @@ def _image_filter(text: str) -> Callable[[ImageSummary], bool]:
         case "label":
             label, given, wanted = value.partition("=")
             return lambda row: label in row.labels and (not given or row.labels[label] == wanted)
+        case "before" | "since":
+            other = context.engine().images.get(value)
+            return _made(other.created.timestamp() if other.created else 0, before=key == "before")
+        case "until":
+            from jupyter_containers.engine.moments import SECOND, parse_moment  # noqa: PLC0415 - seldom asked for
+
+            return _made(parse_moment(value) / SECOND, before=True)
         case _:
-            raise UsageError(f"unknown filter {key!r}", hint="filters are dangling, reference and label")
+            raise UsageError(
+                f"unknown filter {key!r}", hint="filters are before, dangling, label, reference, since and until"
+            )
+
+
+def _made(moment: float, *, before: bool) -> Callable[[ImageSummary], bool]:
+    """Made before or after a moment, in seconds since the epoch."""
+
+    def keep(row: ImageSummary) -> bool:
+        made = row.created.timestamp() if row.created else 0
+        return made < moment if before else made > moment
+
+    return keep
 
 
 def _matches(pattern: str) -> Callable[[ImageSummary], bool]:
@@ -78,14 +122,79 @@ def _matches(pattern: str) -> Callable[[ImageSummary], bool]:
 
 def _history(context: Context, arguments: Arguments) -> Result:
     image = arguments.positionals[0]
+    form = formats.Format(arguments.text("format"))
     rows = tuple(context.engine().images.history(image))
-    return HistoryListing(image, rows, arguments.flag("quiet"), arguments.flag("no-trunc"))
+    quiet, full = arguments.flag("quiet"), arguments.flag("no-trunc")
+    human = arguments.options.get("human", True) is True
+    if quiet or (form.plain and human):
+        return HistoryListing(image, rows, quiet, full)
+    if form.plain:
+        form = formats.Format("table {{.ID}}\\t{{.CreatedAt}}\\t{{.CreatedBy}}\\t{{.Size}}\\t{{.Comment}}")
+    return form.lines([_step_fields(row, full=full, human=human) for row in rows], _STEP_TITLES)
+
+
+_STEP_TITLES = {"ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT"}
+
+
+def _step_fields(row: HistoryEntry, *, full: bool, human: bool) -> dict[str, str]:
+    return {
+        "ID": "<missing>" if row.id is None else str(row.id) if full else humane.short_id(row.id),
+        "CreatedSince": humane.ago(row.created),
+        "CreatedAt": row.created.isoformat(timespec="seconds").replace("+00:00", "Z") if row.created else "N/A",
+        "CreatedBy": row.created_by if full else humane.shorten(row.created_by, CREATED_BY_WIDTH),
+        "Size": humane.size(row.size) if human else str(row.size),
+        "Comment": row.comment,
+    }
 
 
 def _layers(context: Context, arguments: Arguments) -> Result:
     image = arguments.positionals[0]
+    if arguments.flag("files"):
+        return files_page(context.engine().images.files(image), full=arguments.flag("no-trunc"))
     rows = tuple(context.engine().images.layers(image))
     return LayerListing(image, rows, arguments.flag("quiet"), arguments.flag("no-trunc"))
+
+
+def files_page(found: ImageFiles, *, full: bool) -> Page:
+    """The files of an image: its layers in numbers, and what each does with which path."""
+    layers, files = found.layers, found.files
+    wasted = f"{humane.size(found.wasted)} of {humane.size(found.size)} are wasted: later layers hide those files"
+    return Page(
+        f"Files of {found.image}",
+        (f"{len(layers)} layers with {humane.size(found.size)}", *([wasted] if found.wasted else [])),
+        (
+            Grid(
+                "Layers",
+                (
+                    Column("LAYER", "layer", "count", tuple(each.index for each in layers)),
+                    Column("LINE", "line", "count", tuple(each.line for each in layers)),
+                    Column("SIZE", "size", "size", tuple(each.size for each in layers)),
+                    Column("WASTED", "wasted", "size", tuple(each.wasted for each in layers)),
+                    Column("ADDED", "added", "count", tuple(each.added for each in layers)),
+                    Column("CHANGED", "changed", "count", tuple(each.changed for each in layers)),
+                    Column("REMOVED", "removed", "count", tuple(each.removed for each in layers)),
+                    Column("DIGEST", "digest", "text", tuple(each.digest for each in layers), short=True),
+                    Column("CHAIN ID", "chain_id", "text", tuple(each.chain_id for each in layers), short=True),
+                    Column("CREATED BY", "created_by", "text", tuple(each.created_by for each in layers)),
+                ),
+                full=full,
+            ),
+            Grid(
+                "Files",
+                (
+                    Column("LAYER", "layer", "count", tuple(each.layer for each in files)),
+                    Column("CHANGE", "change", "choice", tuple(each.change for each in files), _CHANGES),
+                    Column("KIND", "kind", "choice", tuple(each.kind for each in files), _KINDS),
+                    Column("SIZE", "size", "size", tuple(each.size for each in files)),
+                    Column("HIDDEN BY", "hidden_by", "count", tuple(each.hidden_by for each in files)),
+                    Column("PATH", "path", "text", tuple(each.path for each in files)),
+                ),
+                full=full,
+            ),
+        ),
+        found,
+        full=full,
+    )
 
 
 def _rmi(context: Context, arguments: Arguments) -> Result:
@@ -100,7 +209,8 @@ def _tag(context: Context, arguments: Arguments) -> Result:
 
 def _inspect_image(context: Context, arguments: Arguments) -> Result:
     images = context.engine().images
-    return Documents(tuple(images.inspect(name) for name in arguments.positionals))
+    found = [images.inspect(name) for name in arguments.positionals]
+    return formats.documents(found, (), arguments.text("format"))
 
 
 COMMANDS = (
@@ -125,6 +235,7 @@ COMMANDS = (
             Option("all", "Show images without a name as well", "a", kind="bool"),
             Option("digests", "Show digests", kind="bool"),
             Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True),
+            formats.FORMAT,
             _FULL,
             _QUIET,
         ),
@@ -135,7 +246,12 @@ COMMANDS = (
         "image",
         "Show how an image came about, newest first",
         _history,
-        (_FULL, _QUIET),
+        (
+            formats.FORMAT,
+            Option("human", "Sizes and times for people; --human=false: bytes and dates", "H", kind="bool"),
+            _FULL,
+            _QUIET,
+        ),
         (_IMAGE,),
     ),
     Command(
@@ -143,8 +259,13 @@ COMMANDS = (
         "image",
         "Show the layers of an image, bottom first, and what made them",
         _layers,
-        (_FULL, _QUIET),
+        (
+            Option("files", "What each layer adds, changes and removes, and what is carried in vain", kind="bool"),
+            _FULL,
+            _QUIET,
+        ),
         (_IMAGE,),
+        examples=("layers alpine", "layers --files alpine"),
     ),
     Command(
         ("rmi", "image rm", "image remove"),
@@ -166,6 +287,7 @@ COMMANDS = (
         "image",
         "Show everything known of images, as JSON",
         _inspect_image,
+        (formats.TEMPLATE,),
         arguments=(_IMAGES,),
     ),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from jupyter_containers.errors import UsageError
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["bool", "text", "integer", "decimal", "size"]
 Value: TypeAlias = bool | str | int | float | tuple[str, ...]
-Noun: TypeAlias = Literal["container", "image", "builder", "system"]
-Completes: TypeAlias = Literal["container", "image", "path", "command", "name", "any"]
+Noun: TypeAlias = Literal["container", "image", "network", "volume", "builder", "system"]
+Completes: TypeAlias = Literal["container", "image", "network", "volume", "path", "command", "name", "any"]
 
 
 @dataclass(frozen=True, slots=True)

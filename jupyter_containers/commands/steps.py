@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from jupyter_containers.commands import humane
@@ -21,13 +20,13 @@ from jupyter_containers.events import (
     StepStarted,
     Transfer,
 )
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOG_LIMIT = 16 * 1024
-# Reasons for having run a step that tell nobody anything.
-_OBVIOUS = frozenset({"never built", "pulled"})
+PULLED = "pulled"  # why a base image is no hit: its transfers stand beside it
 StepState: TypeAlias = Literal["running", "cached", "done", "failed", "canceled"]
 
 
@@ -93,11 +92,8 @@ class Progress:
         """Take in one event; those that are no progress are ignored."""
         match event:
             case StepStarted():
-                place = f"{_stage(event.stage)}{event.index}/{event.total}"
                 number = len(self.steps) + 1
-                self.steps[event.vertex] = Step(
-                    number, event.vertex, f"[{place}] {event.text}", event.line, self.clock()
-                )
+                self.steps[event.vertex] = Step(number, event.vertex, title_of(event), event.line, self.clock())
             case StepOutput():
                 if step := self.steps.get(event.vertex):
                     step.add(step.decoder.decode(event.data))
@@ -142,6 +138,11 @@ class Progress:
         return ", ".join(parts)
 
 
+def title_of(event: StepStarted) -> str:
+    """``[build 2/5] RUN make``."""
+    return f"[{_stage(event.stage)}{event.index}/{event.total}] {event.text}"
+
+
 def _stage(name: str) -> str:
     """A stage without a name is known by its number, and the first one needs none, as in BuildKit's output."""
     if name in {"", "0"}:
@@ -157,7 +158,7 @@ def outcome(step: Step) -> str:
         case "cached":
             return "CACHED"
         case "done":
-            why = f" (not cached: {step.reason})" if step.reason and step.reason not in _OBVIOUS else ""
+            why = f" (not cached: {step.reason})" if step.reason not in {"", PULLED} else ""
             return f"DONE {humane.seconds(step.seconds)}{why}"
         case "failed":
             return f"ERROR {step.error}"

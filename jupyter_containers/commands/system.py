@@ -1,16 +1,18 @@
-"""The verbs on the system, and ``inspect``, which looks for a container first and then for an image."""
+"""The verbs on the system, and ``inspect``, which looks for containers, images, networks and volumes, in this order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
+from jupyter_containers.commands import formats
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
-from jupyter_containers.commands.results import Documents, Info, Lines, Report, Result
-from jupyter_containers.errors import EngineError, NotFound
+from jupyter_containers.commands.results import Info, Lines, Report, Result
+from jupyter_containers.errors import EngineError, InvalidInput, NotFound
 from jupyter_containers.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from jupyter_containers.commands.context import Context
@@ -21,27 +23,46 @@ def _inspect(context: Context, arguments: Arguments) -> Result:
     errors: list[EngineError] = []
     for name in arguments.positionals:
         try:
-            documents.append(_inspect_one(context, name, arguments.text("type")))
+            documents.append(_inspect_one(context, name, arguments.text("type"), size=arguments.flag("size")))
         except EngineError as error:
             errors.append(error)
-    return Documents(tuple(documents), tuple(errors))
+    return formats.documents(documents, errors, arguments.text("format"))
 
 
-def _inspect_one(context: Context, name: str, kind: str | None) -> Mapping[str, Any]:
+def _inspect_one(context: Context, name: str, kind: str | None, *, size: bool) -> Mapping[str, Any]:
     engine = context.engine()
-    if kind == "container":
-        return engine.containers.inspect(name)
-    if kind == "image":
-        return engine.images.inspect(name)
-    try:
-        return engine.containers.inspect(name)
-    except NotFound:
-        try:
-            return engine.images.inspect(name)
-        except EngineError as error:
-            raise NotFound(
-                f"no container and no image is named {name!r}", hint="'ps -a' and 'images' list what there is"
-            ) from error
+    places: dict[str, _Inspects] = {
+        "container": _Measured(engine.containers.inspect) if size else engine.containers,
+        "image": engine.images,
+        "network": engine.networks,
+        "volume": engine.volumes,
+    }
+    if kind is not None:
+        return places[kind].inspect(name)
+    for place in places.values():
+        with suppress(NotFound, InvalidInput):
+            return place.inspect(name)
+    raise NotFound(
+        f"no container, image, network or volume is named {name!r}", hint="'ps -a' and 'images' list what there is"
+    )
+
+
+class _Measured:
+    """Containers with the size of what they have written."""
+
+    def __init__(self, inspect: Callable[..., Mapping[str, Any]]) -> None:
+        self._inspect = inspect
+
+    def inspect(self, name: str) -> Mapping[str, Any]:
+        """Everything known of one."""
+        return self._inspect(name, size=True)
+
+
+class _Inspects(Protocol):
+    """A part of the engine that shows what it has."""
+
+    def inspect(self, name: str) -> Mapping[str, Any]:
+        """Everything known of one."""
 
 
 def _doctor(context: Context, _arguments: Arguments) -> Result:
@@ -60,9 +81,13 @@ COMMANDS = (
     Command(
         ("inspect",),
         "system",
-        "Show everything known of containers or images, as JSON",
+        "Show everything known of containers, images, networks or volumes, as JSON",
         _inspect,
-        (Option("type", "Look only for these", None, "TYPE", choices=("container", "image")),),
+        (
+            formats.TEMPLATE,
+            formats.SIZE,
+            Option("type", "Look only for these", None, "TYPE", choices=("container", "image", "network", "volume")),
+        ),
         (Argument("NAME", maximum=None, completes="name"),),
     ),
     Command(("doctor", "system doctor"), "system", "Say what this host allows, and what would allow more", _doctor),

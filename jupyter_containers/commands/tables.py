@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.commands import humane
-from jupyter_containers.commands.results import ContainerListing, HistoryListing, ImageListing, LayerListing
+from jupyter_containers.commands.results import (
+    ChangeListing,
+    ContainerListing,
+    HistoryListing,
+    ImageListing,
+    LayerListing,
+    NetworkListing,
+    VolumeListing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from jupyter_containers.commands.results import HostReport
-    from jupyter_containers.engine.views import EngineInfo
+    from jupyter_containers.commands.results import Column, Grid, HostReport, Listing, Page
+    from jupyter_containers.engine.views import ContainerSummary, EngineInfo
 
 _MINIMUM, _PADDING = 10, 3
-_COMMAND_WIDTH, _CREATED_BY_WIDTH = 20, 45
+_COMMAND_WIDTH, _TEXT_WIDTH = 20, 60
+CREATED_BY_WIDTH = 45
 NONE = "<none>"
 
 
@@ -27,7 +36,7 @@ def align(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["".join(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)) + row[-1] for row in table]
 
 
-def listing(result: ContainerListing | ImageListing | HistoryListing | LayerListing, now: datetime) -> list[str]:
+def listing(result: Listing, now: datetime) -> list[str]:  # noqa: PLR0911 - one per listing
     """The lines of a listing, ids only where it is quiet."""
     match result:
         case ContainerListing():
@@ -38,6 +47,58 @@ def listing(result: ContainerListing | ImageListing | HistoryListing | LayerList
             return _history(result, now)
         case LayerListing():
             return _layers(result)
+        case NetworkListing():
+            return _networks(result)
+        case VolumeListing():
+            return _volumes(result)
+        case ChangeListing():
+            return [f"{row.kind[0].upper()} {row.path}" for row in result.rows]
+
+
+def grid(table: Grid, now: datetime) -> list[str]:
+    """A table with typed columns."""
+    if table.quiet:
+        return [_cell(table.columns[0], name, now, full=table.full) for name in table.names]
+    header, *rows = cells(table, now, full=table.full)
+    return align(header, rows)
+
+
+def cells(table: Grid, now: datetime, *, full: bool) -> list[list[str]]:
+    """A table as text, its header first."""
+    columns = [
+        column.shown or [_cell(column, value, now, full=full) for value in column.cells] for column in table.columns
+    ]
+    return [[column.title for column in table.columns], *map(list, zip(*columns, strict=True))]
+
+
+def page(found: Page, now: datetime) -> list[str]:
+    """A title, sentences, and tables with more than their header."""
+    lines = [found.title, *(f"  {line}" for line in found.words)]
+    for table in found.grids:
+        if table.names:
+            lines += ["", f"{table.noun}:", *grid(table, now)]
+    return lines
+
+
+def _cell(column: Column, value: Any, now: datetime, *, full: bool) -> str:
+    match column.kind:
+        case _ if value is None:
+            text = ""
+        case "size":
+            text = humane.size(value)
+        case "time":
+            text = humane.ago(value, now)
+        case "seconds":
+            text = humane.seconds(value)
+        case "number":
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+        case "flag":
+            text = str(value).lower()
+        case _ if full:
+            text = str(value)
+        case _:
+            text = humane.short_id(value) if column.short else humane.shorten(str(value), _TEXT_WIDTH)
+    return text
 
 
 def _containers(result: ContainerListing, now: datetime) -> list[str]:
@@ -55,7 +116,16 @@ def _containers(result: ContainerListing, now: datetime) -> list[str]:
         )
         for row in result.rows
     ]
-    return align(("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"), rows)
+    header = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
+    if any(row.size is not None for row in result.rows):
+        sizes = [written(row) for row in result.rows]
+        return align((*header, "SIZE"), [(*row, size) for row, size in zip(rows, sizes, strict=True)])
+    return align(header, rows)
+
+
+def written(row: ContainerSummary) -> str:
+    """What a container has written, and that with its image: ``12kB (virtual 7.8MB)``."""
+    return f"{humane.size(row.size or 0)} (virtual {humane.size(row.virtual_size or 0)})"
 
 
 def _images(result: ImageListing, now: datetime) -> list[str]:
@@ -91,7 +161,7 @@ def _history(result: HistoryListing, now: datetime) -> list[str]:
         (
             identity(row.id),
             humane.ago(row.created, now),
-            row.created_by if result.full else humane.shorten(row.created_by, _CREATED_BY_WIDTH),
+            row.created_by if result.full else humane.shorten(row.created_by, CREATED_BY_WIDTH),
             humane.size(row.size),
             row.comment,
         )
@@ -112,11 +182,33 @@ def _layers(result: LayerListing) -> list[str]:
             identity(row.digest),
             humane.size(row.size),
             str(row.shared_by),
-            row.created_by if result.full else humane.shorten(row.created_by, _CREATED_BY_WIDTH),
+            row.created_by if result.full else humane.shorten(row.created_by, CREATED_BY_WIDTH),
         )
         for row in result.rows
     ]
     return align(("LAYER", "DIGEST", "SIZE", "IMAGES", "CREATED BY"), rows)
+
+
+def _networks(result: NetworkListing) -> list[str]:
+    def identity(text: str) -> str:
+        return text if result.full else humane.short_id(text)
+
+    if result.quiet:
+        return [identity(row.id) for row in result.rows]
+    rows = [(identity(row.id), row.name, row.driver, row.scope, row.subnet) for row in result.rows]
+    return align(("NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET"), rows)
+
+
+def _volumes(result: VolumeListing) -> list[str]:
+    if result.quiet:
+        return [row.name for row in result.rows]
+    if all(row.size is None for row in result.rows):
+        return align(("DRIVER", "VOLUME NAME"), [(row.driver, row.name) for row in result.rows])
+    rows = [
+        (row.driver, row.name, str(len(row.containers)), "N/A" if row.size is None else humane.size(row.size))
+        for row in result.rows
+    ]
+    return align(("DRIVER", "VOLUME NAME", "LINKS", "SIZE"), rows)
 
 
 def report(host: HostReport) -> list[str]:

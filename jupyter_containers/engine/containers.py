@@ -5,71 +5,64 @@ from __future__ import annotations
 import os
 import signal as signals
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 import msgspec
 
-from jupyter_containers.engine import creation, logs, recovery, status
+from jupyter_containers.engine import creation, execs, recovery
+from jupyter_containers.engine.container_files import ContainerFiles
+from jupyter_containers.engine.container_views import ContainerViews
+from jupyter_containers.engine.control import KILL_WAIT, named, not_running
 from jupyter_containers.engine.options import (
+    ExecKeywords,
     RunKeywords,
     RunOptions,
-    merge_environment,
-    resolve_environment,
-    signal_number,
 )
-from jupyter_containers.engine.record import ContainerRecord
-from jupyter_containers.engine.spec import sandboxing
-from jupyter_containers.engine.streams import Capture, InputFeed, OutputPipes
-from jupyter_containers.engine.views import ContainerSummary, ResourceUsage, RunResult
+from jupyter_containers.engine.reconfiguration import Reconfiguration
+from jupyter_containers.engine.record import ContainerRecord, new_id
+from jupyter_containers.engine.sessions import Ends, Session
+from jupyter_containers.engine.streams import Capture
+from jupyter_containers.engine.views import (
+    Container,
+    Exec,
+    ResourceUsage,
+    RunResult,
+)
 from jupyter_containers.errors import (
     Conflict,
-    ContainerNotFound,
     ContainerNotRunning,
-    ContainerRunning,
+    EngineError,
     InvalidInput,
+    StartFailed,
     UsageError,
+    size_text,
 )
 from jupyter_containers.events import Notice, Output, ignore
+from jupyter_containers.oci.names import Platform
 from jupyter_containers.runtime import handle
 
 if TYPE_CHECKING:
-    import builtins
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from jupyter_containers.engine.held_files import Attendant, HeldFiles
+    from jupyter_containers.engine.move import Moved
     from jupyter_containers.engine.parts import Parts
+    from jupyter_containers.engine.sessions import Console
+    from jupyter_containers.engine.stepping import Stages
     from jupyter_containers.events import EventSink, Stream
-    from jupyter_containers.runtime.handle import Process
     from jupyter_containers.runtime.protocol import ExecRequest, ExitStatus
 
 INTERRUPT_GRACE = 2.0
-KILL_WAIT = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A container by its id; what it is doing is asked anew each time (``engine.containers.get(name)``)."""
-
-    id: str
-    name: str
-    image: str
-
-    @property
-    def short_id(self) -> str:
-        """The first 12 digits, as listings show them."""
-        return self.id[:12]
-
-    def __str__(self) -> str:
-        """The name, as commands take it."""
-        return self.name
-
-
-class Containers:
+class Containers(ContainerFiles, ContainerViews, Reconfiguration):
     """The containers of an engine. All methods block and are thread-safe."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        super().__init__(parts)
         self._warned: set[str] = set()
 
     # -- running -----------------------------------------------------------------------------------------------------
@@ -82,6 +75,8 @@ class Containers:
         options: RunOptions | None = None,
         stdin: bytes | BinaryIO | None = None,
         sink: EventSink = ignore,
+        console: Console | None = None,
+        attendant: Attendant | None = None,
         **keywords: Unpack[RunKeywords],
     ) -> RunResult | Container:
         """Create a container and start it; wait for its end unless ``detach``.
@@ -96,40 +91,183 @@ class Containers:
             How to run it: either the value, or Docker's long flags with underscores (``memory="64m"``).
         stdin
             What it reads, where ``interactive``: bytes or a binary file. Otherwise its input is empty.
+        console
+            The caller's terminal, which then carries input and output.
+        attendant
+            Asked before it starts, and after its end where it is not detached.
 
         Returns
         -------
-        RunResult, or a Container when detached.
+        RunResult, or a Container when detached, also by the keys of the console.
 
         Raises
         ------
         ImageNotFound, CommandNotFound, CommandNotExecutable, StartFailed, NameInUse, Unsupported, InvalidInput
             when it does not start; nothing is left behind.
+        KeyboardInterrupt
+            once it was ended, which a second one hastens; without ``remove`` it is kept, as after any other end.
         """
-        if options is not None and keywords:
-            raise UsageError("give the options of run as one value or as keywords, not both")
-        chosen = options or RunOptions.of(keywords)
-        chosen.check()
-        if isinstance(command, str):
-            raise InvalidInput("the command is one text", hint=f"give a list: {command.split()!r}")
-        if stdin is not None and not chosen.interactive:
-            chosen = msgspec.structs.replace(chosen, interactive=True)
-        record = creation.create(self._parts, image, command, chosen, sink)
-        self._warn(record.notices, sink)
-        with recovery.Ownership(self._parts, record.id):
+        chosen = _choose(options, keywords, interactive=stdin is not None)
+        if console is not None and not chosen.detach:
+            console.check(stdin=chosen.interactive, terminal=chosen.tty)
+        identity = new_id()
+        with recovery.Ownership(self._parts, identity):  # before it is entered: nobody takes it for one that has ended
             try:
-                if chosen.cidfile:
-                    _write_cidfile(chosen.cidfile, record.id)
+                record = self._create(image, command, chosen, sink, identity)
+            except BaseException:
+                creation.abandon(self._parts, identity)
+                raise
+            try:
+                if attendant is not None:
+                    attendant.created(Container(record.id, record.name, record.image), partial(self._held, record))
                 if chosen.detach:
                     creation.start_detached(self._parts, record)
                     return Container(record.id, record.name, record.image)
-                result = self._foreground(record, stdin, sink)
-            except BaseException:
-                creation.discard(self._parts, record)
+                result = self._foreground(record, stdin, sink, console, attendant)
+            except BaseException as error:
+                with suppress(EngineError):  # it may be on its way to a restart
+                    self.kill(record.id)
+                interrupted = isinstance(error, KeyboardInterrupt) and self._status(record).exit is not None
+                if record.options.remove or not interrupted:
+                    creation.discard(self._parts, record, volumes=True)
                 raise
-            if chosen.remove:
-                creation.discard(self._parts, record)
+            if result is None:
+                return Container(record.id, record.name, record.image)
             return result
+
+    def step(
+        self,
+        image: str,
+        command: Sequence[str] | None = None,
+        *,
+        options: RunOptions | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        sink: EventSink = ignore,
+        **keywords: Unpack[RunKeywords],
+    ) -> Stages:
+        """Start a container as :meth:`run` does, one stage at a time: iterate, look at each stage, then ``finish()``.
+
+        Between two stages its first process waits. With ``abort()``, and when this process or the engine ends, nothing
+        of it is left. Parameters and errors are those of :meth:`run`.
+
+        Raises
+        ------
+        Unsupported
+            for another runtime's command (``runtime``) and for a terminal (``tty``).
+        """
+        from jupyter_containers.engine import stepping  # noqa: PLC0415 - seldom used
+
+        chosen = _choose(options, keywords, interactive=stdin is not None)
+        platform = Platform.parse(chosen.platform) if chosen.platform else None
+        self._parts.library.obtain(
+            image, platform=platform, pull=chosen.pull, sink=sink
+        )  # an interrupt ends it at once
+        chosen = msgspec.structs.replace(chosen, pull="missing")
+        run = partial(self.run, image, command, options=chosen, stdin=stdin, sink=sink)
+        return stepping.begin(self._parts, self, run, chosen)
+
+    def _held(self, record: ContainerRecord) -> AbstractContextManager[HeldFiles]:
+        from jupyter_containers.engine import held_files  # noqa: PLC0415 - few runs have an attendant
+
+        return held_files.held(self._parts, record)
+
+    def create(
+        self,
+        image: str,
+        command: Sequence[str] | None = None,
+        *,
+        options: RunOptions | None = None,
+        sink: EventSink = ignore,
+        **keywords: Unpack[RunKeywords],
+    ) -> Container:
+        """Create a container without starting it; parameters and errors as those of :meth:`run`."""
+        record = self._create(image, command, _choose(options, keywords), sink)
+        return Container(record.id, record.name, record.image)
+
+    def _create(
+        self,
+        image: str,
+        command: Sequence[str] | None,
+        options: RunOptions,
+        sink: EventSink,
+        identity: str | None = None,
+    ) -> ContainerRecord:
+        if isinstance(command, str):
+            raise InvalidInput("the command is one text", hint=f"give a list: {command.split()!r}")
+        record = creation.create(self._parts, image, command, options, sink, identity)
+        self._warn(record.notices, sink)
+        try:
+            if options.cidfile:
+                _write_cidfile(options.cidfile, record.id)
+        except BaseException:
+            creation.discard(self._parts, record)
+            raise
+        return record
+
+    def start(self, name: str) -> None:
+        """Start a container that was created or has ended, in the background. One that runs already is left alone.
+
+        Raises
+        ------
+        StartFailed, Conflict
+            when it cannot be started, or is paused.
+        """
+        with self._owning(self.record(name)) as record:
+            if self._startable(record):
+                self._begin(record)
+
+    def _startable(self, record: ContainerRecord) -> bool:
+        current = self._status(record)
+        if current.state == "paused":
+            raise Conflict(f"the container {record.name} is paused", hint=f"unpause it (unpause {record.name})")
+        return not current.running
+
+    def start_attached(self, name: str, *, stdin: bool = False, size: tuple[int, int] | None = None) -> Session:
+        """Start a container that was created or has ended, and attach to it from its first byte on.
+
+        It does not end with this process. ``size`` is that of its terminal, rows and columns.
+        """
+        with self._owning(self.record(name)) as record:
+            if not self._startable(record):
+                return self.attach(record.id, stdin=stdin)
+            ends = Ends(write=stdin and record.options.interactive)
+            try:
+                process = creation.start(self._parts, record, ends.stdio, detach=True, size=size)
+            except BaseException:
+                ends.close()
+                raise
+        return self._session(record, process, ends, terminal=record.options.tty)
+
+    def attach(self, name: str, *, stdin: bool = True) -> Session:
+        """Connect to the streams of a running container, from now on. Closing the session leaves it running.
+
+        Raises
+        ------
+        ContainerNotRunning, Conflict
+            when it does not run, is paused or about to be restarted.
+        """
+        record = self.record(name)
+        current = self._status(record)
+        if current.state == "paused":
+            raise Conflict(f"the container {record.name} is paused", hint=f"unpause it (unpause {record.name})")
+        if not current.running:
+            raise not_running(record)
+        ends = Ends(write=stdin and record.options.interactive)
+        try:
+            process = handle.attach(str(self._parts.paths.running / record.id), *ends.stdio)
+        except Conflict as error:
+            ends.close()
+            raise named(error, record) from None
+        except BaseException:
+            ends.close()
+            raise
+        return self._session(record, process, ends, terminal=process.terminal)
+
+    def _session(self, record: ContainerRecord, process: handle.Process, ends: Ends, *, terminal: bool) -> Session:
+        self._tell(record, "attach")
+        session = Session(process, ends, terminal=terminal)
+        session.on_detach = lambda: self._tell(record, "detach")
+        return session
 
     def _warn(self, notices: Sequence[str], sink: EventSink) -> None:
         """Say each thing once: a host does not change from one container to the next."""
@@ -138,222 +276,192 @@ class Containers:
                 self._warned.add(text)
                 sink(Notice(text, "warning"))
 
-    def _foreground(self, record: ContainerRecord, stdin: bytes | BinaryIO | None, sink: EventSink) -> RunResult:
-        pipes, feed = OutputPipes(), InputFeed(stdin)
-        captures: dict[Stream, Capture] = {"stdout": Capture(), "stderr": Capture()}
-
-        def on_output(stream: Stream, data: bytes) -> None:
-            captures[stream].add(data)
-            sink(Output(stream, data))
-
+    def _foreground(
+        self,
+        record: ContainerRecord,
+        stdin: bytes | BinaryIO | None,
+        sink: EventSink,
+        console: Console | None,
+        attendant: Attendant | None,
+    ) -> RunResult | None:
+        """How it ended; None when the user of the console has detached from it."""
+        options = record.options
+        ends = Ends(stdin, write=console is not None and options.tty and options.interactive)
+        size = console.size() if console is not None and options.tty else None
         try:
-            process = creation.start(self._parts, record, (feed.descriptor, pipes.stdout, pipes.stderr))
-            pipes.close_writers()
-            with process:
-                ended = _follow(process, pipes, on_output)
-        finally:
-            pipes.close()
-            feed.close()
-        return _result(record, ended, captures["stdout"], captures["stderr"])
+            process = creation.start(self._parts, record, ends.stdio, size=size)
+        except BaseException:
+            ends.close()
+            raise
+        session = self._session(record, process, ends, terminal=options.tty)
+        try:
+            out, err = _capture(session, sink)
+            ended = _attend(session, console)
+            if ended is None:
+                session.close()
+                return None
+            result = _result(record, ended, out, err)
+            if attendant is not None:
+                ran = Container(record.id, record.name, record.image)
+                attendant.ended(ran, result, partial(self._held, record))
+        except BaseException:
+            session.close()
+            raise
+        if options.remove:
+            creation.throw_away(self._parts, record, session)
+        else:
+            session.close()
+        return result
 
     def exec(
         self,
         name: str,
         command: Sequence[str],
         *,
-        env: Mapping[str, str] | Sequence[str] = (),
-        workdir: str | None = None,
-        user: str | None = None,
         stdin: bytes | BinaryIO | None = None,
         sink: EventSink = ignore,
-        detach: bool = False,
-    ) -> RunResult | None:
-        """Run another command in a running container; None when detached.
+        console: Console | None = None,
+        **keywords: Unpack[ExecKeywords],
+    ) -> RunResult | Exec:
+        """Run another command in a running container; an Exec when detached, by ``detach`` or the console's keys.
 
         Raises
         ------
-        ContainerNotRunning, CommandNotFound, CommandNotExecutable, StartFailed
+        ContainerNotRunning, Conflict, CommandNotFound, CommandNotExecutable, StartFailed
             when it cannot be started.
         """
         record = self.record(name)
-        request = self._exec_request(record, command, env, workdir, user)
-        pipes, feed = OutputPipes(), InputFeed(stdin)
-        captures: dict[Stream, Capture] = {"stdout": Capture(), "stderr": Capture()}
-
-        def on_output(stream: Stream, data: bytes) -> None:
-            captures[stream].add(data)
-            sink(Output(stream, data))
-
-        if not status.read(self._parts.paths, record.id).running:
-            raise _not_running(record)
-        run_dir = str(self._parts.paths.running / record.id)
+        detach, tty = keywords.get("detach", False), keywords.get("tty", False)
+        request = execs.request(self._parts, record, command, keywords)
+        if not self._status(record).running:
+            raise not_running(record)
         request["detach"] = detach
+        self._tell(record, f"exec_create: {' '.join(command)}", execID=request["exec_id"])
+        started = Exec(request["exec_id"], record.id)
+        if detach:
+            self._execute(record, request, (None, None, None)).close()
+            return started
+        if console is not None:
+            console.check(stdin=stdin is not None, terminal=tty)
+            if tty and (size := console.size()):
+                request["process"]["consoleSize"] = {"height": size[0], "width": size[1]}
+        typed = console is not None and tty and stdin is not None
+        ends = Ends(None if typed else stdin, write=typed)
         try:
-            if detach:
-                handle.execute(run_dir, request).close()
-                return None
-            process = handle.execute(run_dir, request, feed.descriptor, pipes.stdout, pipes.stderr)
-            pipes.close_writers()
-            with process:
-                ended = _follow(process, pipes, on_output)
-        finally:
-            pipes.close()
-            feed.close()
-        return _result(record, ended, captures["stdout"], captures["stderr"], tuple(command))
+            process = self._execute(record, request, ends.stdio)
+        except BaseException:
+            ends.close()
+            raise
+        with Session(process, ends, terminal=tty) as session:
+            session.on_detach = lambda: self._tell(record, "exec_detach", execID=started.id)
+            out, err = _capture(session, sink)
+            ended = _attend(session, console)
+        return started if ended is None else _result(record, ended, out, err, tuple(command))
 
-    def _exec_request(
+    def _execute(
+        self, record: ContainerRecord, request: ExecRequest, stdio: tuple[int | None, int | None, int | None]
+    ) -> handle.Process:
+        try:
+            return handle.execute(str(self._parts.paths.running / record.id), request, *stdio)
+        except (ContainerNotRunning, Conflict) as error:
+            raise named(error, record) from None
+        except StartFailed:
+            if not self._status(record).running:  # it ended meanwhile
+                raise not_running(record) from None
+            raise
+
+    # -- moving ----------------------------------------------------------------------------------------------------
+
+    def move(
         self,
-        record: ContainerRecord,
-        command: Sequence[str],
-        env: Mapping[str, str] | Sequence[str],
-        workdir: str | None,
-        user: str | None,
-    ) -> ExecRequest:
-        if not command:
-            raise InvalidInput("exec needs a command")
-        given = [f"{key}={value}" for key, value in env.items()] if hasattr(env, "items") else list(env)
-        isolation = sandboxing(record.options, guards_devices=self._parts.host.guards_devices)
-        names = isolation.capabilities
-        return {
-            "process": {
-                "args": list(command),
-                "env": merge_environment(record.env, resolve_environment(given)),
-                "cwd": workdir or record.cwd,
-                "capabilities": {"bounding": names, "effective": names, "permitted": names},
-                "noNewPrivileges": isolation.no_new_privileges,
-            },
-            "user": (user or record.user) or None,
-            "seccomp": self._parts.planner.filter(isolation),
-        }
+        name: str,
+        target: str,
+        *,
+        start: bool | None = None,
+        time: float | None = None,
+        program: str = "",
+        live: bool = False,
+    ) -> Moved:
+        """Carry a container to another store, with its writable layer, volumes, log and configuration; start it there.
 
-    # -- looking -----------------------------------------------------------------------------------------------------
+        Interrupted at any point it is in one of the two, and can be started there only; the next move finishes.
 
-    def record(self, name: str) -> ContainerRecord:
-        """What is kept of one container; by name, id, or the beginning of its id.
+        Parameters
+        ----------
+        target
+            The directory of a store, or ``ssh://[USER@]HOST[:PORT][/STORE]``: a machine that has this package.
+        start
+            Whether it is started there; by default when it ran here.
+        time
+            Seconds to wait for its end, as for :meth:`stop`.
+        program
+            What this package's command is called over there.
+        live
+            Without stopping it.
 
         Raises
         ------
-        ContainerNotFound
-            when there is none.
-        Conflict
-            when several ids begin so.
+        Conflict, Unavailable, Unsupported, InvalidInput
+            when it cannot be moved: then it is here, and runs as before.
         """
-        rows = self._parts.state.find_containers(name) if name else []
-        if len(rows) > 1:
-            raise Conflict(f"several containers have an id that begins with {name}", hint="give more of its digits")
-        if not rows:
-            raise ContainerNotFound(f"no such container: {name}", hint="'ps -a' lists what there is")
-        return ContainerRecord.decode(rows[0].record)
+        from jupyter_containers.engine import move, move_channel  # noqa: PLC0415 - seldom used
 
-    def get(self, name: str) -> Container:
-        """One container by name or id."""
         record = self.record(name)
-        return Container(record.id, record.name, record.image)
+        if live:
+            move.refuse_live()
 
-    def list(self, *, all: bool = False) -> builtins.list[ContainerSummary]:  # noqa: A002 - docker's flag
-        """The running containers, newest first; ``all`` of them with the ended ones."""
-        self._parts.recover()
-        rows = [ContainerRecord.decode(row.record) for row in self._parts.state.containers()]
-        summaries = [status.summarize(self._parts.paths, record) for record in rows]
-        return [summary for summary in summaries if all or summary.state in {"running", "paused"}]
+        def stop() -> bool:
+            ran = self._stop(record, time, None)
+            if ran:
+                self._tell(record, "stop")
+            return ran
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """A container as Docker's ``inspect`` shows it."""
-        return status.inspect(self._parts.paths, self.record(name))
+        return move.move(self._parts, record, target, stop=stop, start=start, program=program or move_channel.PROGRAM)
 
-    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[logs.LogEntry]:
-        """What it printed, oldest first; ``tail`` the last lines only, ``follow`` goes on until it ends."""
-        record = self.record(name)
-        path = self._parts.paths.containers / record.id / "log.json"
+    def receive(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        """The other end of :meth:`move`: take a container that comes by a connection."""
+        from jupyter_containers.engine import move_target  # noqa: PLC0415 - seldom used
 
-        def running() -> bool:
-            return status.read(self._parts.paths, record.id).running
-
-        return logs.read(path, tail=tail, follow=running if follow else None)
-
-    def wait(self, name: str) -> int:
-        """Wait until it ends; its exit status."""
-        record = self.record(name)
-        current = status.read(self._parts.paths, record.id)
-        if current.running:
-            with suppress(ContainerNotRunning), self._connected(record) as process:
-                process.wait()
-            current = status.read(self._parts.paths, record.id)
-        return current.exit["code"] if current.exit else 0
-
-    # -- ending ------------------------------------------------------------------------------------------------------
-
-    def stop(self, name: str, *, time: float | None = None, signal: str | None = None) -> None:
-        """Ask it to end, and after ``time`` seconds (default: the image's or 10) kill it. Stopped: nothing happens."""
-        record = self.record(name)
-        if not status.read(self._parts.paths, record.id).running:
-            return
-        grace = record.stop_timeout if time is None else time
-        with suppress(ContainerNotRunning), self._connected(record) as process:
-            process.signal(signal_number(signal or record.stop_signal))
-            if process.wait(timeout=grace if grace >= 0 else None) is None:
-                process.kill()
-                process.wait(timeout=KILL_WAIT)
-        self._after_end(record)
-
-    def kill(self, name: str, *, signal: str = "SIGKILL") -> None:
-        """Send a signal to its first process.
-
-        Raises
-        ------
-        ContainerNotRunning
-            when it does not run.
-        """
-        record = self.record(name)
-        number = signal_number(signal)
-        with self._connected(record) as process:
-            process.signal(number)
-            if number == signals.SIGKILL:
-                process.wait(timeout=KILL_WAIT)
-
-    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:  # noqa: ARG002 - anonymous volumes live in the container's own directory and go with it
-        """Delete it with its writable layer and its log.
-
-        Raises
-        ------
-        ContainerRunning
-            when it runs and ``force`` is not set.
-        """
-        record = self.record(name)
-        if status.read(self._parts.paths, record.id).running:
-            if not force:
-                raise ContainerRunning(
-                    f"the container {record.name} is running",
-                    hint=f"stop it first (stop {record.name}), or remove it with force",
-                )
-            with suppress(ContainerNotRunning):
-                self.kill(record.id)
-        creation.discard(self._parts, record)
-
-    def _connected(self, record: ContainerRecord) -> Process:
-        if not status.read(self._parts.paths, record.id).running:
-            raise _not_running(record)
-        return handle.connect(str(self._parts.paths.running / record.id))
-
-    def _after_end(self, record: ContainerRecord) -> None:
-        if record.options.remove:
-            creation.discard(self._parts, record)
+        move_target.receive(self._parts, incoming, outgoing)
 
 
-def _not_running(record: ContainerRecord) -> ContainerNotRunning:
-    return ContainerNotRunning(f"the container {record.name} is not running", hint="'ps -a' shows how it ended")
+def _choose(options: RunOptions | None, keywords: Mapping[str, Any], *, interactive: bool = False) -> RunOptions:
+    if options is not None and keywords:
+        raise UsageError("give the options of run as one value or as keywords, not both")
+    chosen = options or RunOptions.of(keywords)
+    chosen.check()
+    return msgspec.structs.replace(chosen, interactive=True) if interactive and not chosen.interactive else chosen
 
 
-def _follow(process: Process, pipes: OutputPipes, on_output: Callable[[Stream, bytes], None]) -> ExitStatus:
-    """Read the output to its end and wait. After an interrupt the process is asked to end, then killed."""
+def _capture(session: Session, sink: EventSink) -> tuple[Capture, Capture]:
+    """Keep the output of a session, and tell it."""
+    out, err = Capture(), Capture()
+
+    def on_output(stream: Stream, data: bytes) -> None:
+        (out if stream == "stdout" else err).add(data)
+        sink(Output(stream, data))
+
+    session.on_output = on_output
+    return out, err
+
+
+def _attend(session: Session, console: Console | None) -> ExitStatus | None:
+    """Serve a session to its end; None when the console's user has detached.
+
+    After an interrupt the process is asked to end, then killed.
+    """
     try:
-        pipes.pump(on_output)
-        ended = process.wait()
+        if console is None:
+            session.pump()
+        elif not console.attend(session):
+            session.detach()
+            return None
+        ended = session.wait()
     except BaseException:
-        process.signal(signals.SIGINT)
-        if process.wait(timeout=INTERRUPT_GRACE) is None:
-            process.kill()
-            process.wait(timeout=KILL_WAIT)
+        session.signal(signals.SIGINT, final=True)
+        if session.wait(timeout=INTERRUPT_GRACE) is None:
+            session.signal(signals.SIGKILL, final=True)
+            session.wait(timeout=KILL_WAIT)
         raise
     assert ended is not None
     return ended
@@ -367,7 +475,7 @@ def _result(
     notices = list(record.notices)
     for stream, capture in (("stdout", out), ("stderr", err)):
         if capture.dropped:
-            notices.append(f"the first {capture.dropped} bytes of {stream} were not kept")
+            notices.append(f"the first {size_text(capture.dropped)} of {stream} were not kept")
     return RunResult(
         exit_code=ended["code"],
         stdout_bytes=out.bytes(),

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from jupyter_containers.engine.options import split_pairs
+from jupyter_containers.engine import supervision
 from jupyter_containers.engine.views import HistoryEntry, ImageSummary, LayerSummary
-from jupyter_containers.errors import Conflict, InvalidInput, NotFound, UsageError
-from jupyter_containers.events import BuildFinished, ignore
+from jupyter_containers.errors import Conflict, InvalidInput
+from jupyter_containers.events import ignore
 from jupyter_containers.oci.image_spec import encode
 from jupyter_containers.oci.names import Digest, Platform, Reference
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     import builtins
-    import os
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from typing import Unpack
 
     from jupyter_containers.build.options import BuildResult
+    from jupyter_containers.engine.build_inputs import ContextSource
+    from jupyter_containers.engine.build_keywords import BuildKeywords
+    from jupyter_containers.engine.image_files import ImageFiles
     from jupyter_containers.engine.parts import Parts
+    from jupyter_containers.engine.views import PruneReport
     from jupyter_containers.events import EventSink
     from jupyter_containers.images.model import Image as ImageModel
     from jupyter_containers.state import ImageRow
@@ -71,66 +75,57 @@ class Images:
         model = self._library.read(row)
         if wanted.matches(self._library.platform):
             self._library.unpack(model, sink=sink)
-        return _image(row, model)
+        return image_of(row, model)
 
-    def build(  # noqa: PLR0913 - keyword arguments, one for each of docker's flags
+    def build(self, path: ContextSource | None = None, **given: Unpack[BuildKeywords]) -> Image:
+        """Build an image; see :meth:`.builds.Builds.build`."""
+        from jupyter_containers.engine.builds import Builds  # noqa: PLC0415 - the builder is not always needed
+
+        return Builds(self._parts).build(path, **given)
+
+    def import_archive(
         self,
-        path: str | os.PathLike[str] | None = None,
+        archive: BinaryIO | str | os.PathLike[str],
+        name: str | None = None,
         *,
-        dockerfile: str | None = None,
-        file: str | os.PathLike[str] | None = None,
-        tag: str | Sequence[str] | None = None,
-        build_arg: Mapping[str, str] | Sequence[str] | None = None,
-        target: str | None = None,
-        label: Mapping[str, str] | Sequence[str] | None = None,
-        no_cache: bool = False,
-        pull: bool = False,
+        message: str | None = None,
+        change: Sequence[str] = (),
         platform: str | None = None,
-        network: str | None = None,
-        sink: EventSink = ignore,
     ) -> Image:
-        """Build an image.
+        """Make an image of one layer of a file system's tar archive, compressed or not.
 
         Parameters
         ----------
-        path
-            The directory that COPY and ADD read, and where the Dockerfile is looked for.
-        dockerfile
-            The text of the Dockerfile; without it ``file``, else ``Dockerfile`` or ``Containerfile`` in ``path``.
-        tag
-            Names for the image.
+        archive
+            An open file, a path, or an ``http://`` or ``https://`` address, which is fetched first.
+        name
+            The name of the image; without one it is known by its id.
+        message
+            For its history.
+        change
+            Instructions of a Dockerfile for how containers of it are started: ``CMD ["serve"]``, ``ENV A=1`` ...
 
         Raises
         ------
-        DockerfileError, StepFailed, ImageNotFound
-            saying which line of the Dockerfile.
+        LayerCorrupt, InvalidInput, DockerfileError, NotFound, Unavailable
+            when the archive is damaged or cannot be had, or an argument is wrong; then there is no image.
         """
-        from jupyter_containers.build.options import BuildOptions  # noqa: PLC0415 - the builder is not always needed
+        from jupyter_containers.engine import committing  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.files import opened  # noqa: PLC0415 - the same
 
-        references = [Reference.parse(text) for text in ([tag] if isinstance(tag, str) else tag or [])]
-        for reference in references:
-            if reference.digest is not None:
-                raise InvalidInput(f"invalid tag {reference.familiar!r}: an image is tagged by name, not by digest")
-        context = _context(path)
-        text, name = _dockerfile(context, dockerfile, file)
-        options = BuildOptions(
-            dockerfile=text,
-            name=name,
-            context=context,
-            target=target,
-            build_args=_pairs(build_arg),
-            labels=_pairs(label),
-            no_cache=no_cache,
-            pull="always" if pull else "missing",
-            platform=Platform.parse(platform) if platform else None,
-            network=_network(network),
-            tags=tuple(str(reference) for reference in references),
-        )
-        with self._parts.store.lock(exclusive=False):
-            result = self._parts.build(options, sink)
-            row = self._library.record(result.manifest, references)
-        sink(BuildFinished(row.image_id, tuple(reference.familiar for reference in references), result.seconds))
-        return _image(row, self._library.read(row), result)
+        source = os.fspath(archive) if isinstance(archive, str | os.PathLike) else "-"
+        with committing.fetched(self._parts, archive) as file, opened(file, "rb") as stream:
+            image = committing.load_archive(
+                self._parts,
+                stream,
+                name,
+                source="-" if source == "/dev/stdin" else source,
+                message=message,
+                given=tuple(change),
+                platform=platform,
+            )
+        supervision.tell_of(self._parts, "image", "import", str(image.id), name=str(image.id))
+        return image
 
     def list(self, *, all: bool = False) -> builtins.list[ImageSummary]:  # noqa: A002 - docker's flag
         """The images, newest first, a row for each name; ``all`` shows those without a name too.
@@ -152,6 +147,7 @@ class Images:
                     created=model.created if model else None,
                     size=self._size(model) if model else 0,
                     labels=dict(model.labels) if model else {},
+                    layers=model.chain_ids if model else (),
                 )
                 for reference in names or [None]
             )
@@ -166,7 +162,7 @@ class Images:
     def get(self, name: str) -> Image:
         """One image by name, id or the beginning of its id."""
         row = self._library.find(name)
-        return _image(row, self._library.read(row))
+        return image_of(row, self._library.read(row))
 
     def tag(self, source: str, target: str) -> Image:
         """Give an image another name; a name that another image had moves to this one."""
@@ -175,7 +171,7 @@ class Images:
         if reference.digest is not None:
             raise InvalidInput(f"invalid tag {target!r}: an image is tagged by name, not by digest")
         model = self._library.read(row)
-        return _image(self._library.record(model.descriptor, [reference]), model)
+        return image_of(self._library.record(model.descriptor, [reference]), model)
 
     def history(self, name: str) -> builtins.list[HistoryEntry]:
         """The steps that made an image, newest first."""
@@ -221,6 +217,15 @@ class Images:
             )
         return layers
 
+    def files(self, name: str) -> ImageFiles:
+        """The files of an image, layer by layer: what was added, changed, removed, and what is carried in vain."""
+        from jupyter_containers.engine import image_files  # noqa: PLC0415 - seldom used
+
+        model = self._library.read(self._library.find(name))
+        self._library.unpack(model)
+        dirs = self._parts.snapshotter.layer_dirs(model.chain_ids) if model.chain_ids else []
+        return image_files.look(self._parts, name, self.layers(name), dirs)
+
     def inspect(self, name: str) -> dict[str, Any]:
         """An image as Docker's ``inspect`` shows it."""
         row = self._library.find(name)
@@ -258,25 +263,56 @@ class Images:
         Conflict
             when it has several names and is given by id, without ``force``.
         """
-        row = self._library.find(name)
-        named = self._is_name(name, row)
-        if named is not None and len(row.names) > 1:
+        row, named = self.removable(name, force=force)
+        if named is not None:
             self._library.untag(named)
             self._library.publish()
             return [f"Untagged: {named.familiar}"]
+        lines = [f"Untagged: {Reference.parse(text).familiar}" for text in row.names]
+        gone = self._library.remove_all([row])
+        return [
+            *lines,
+            f"Deleted: {row.image_id}",
+            *(f"Deleted: {digest}" for digest in gone if digest != row.image_id),
+        ]
+
+    def removable(self, name: str, *, force: bool = False) -> tuple[ImageRow, Reference | None]:
+        """The image that :meth:`remove` would take away, or the one name of it; it raises the same."""
+        row = self._library.find(name)
+        named = self._is_name(name, row)
+        if named is not None and len(row.names) > 1:
+            return row, named
         if named is None and len(row.names) > 1 and not force:
             raise Conflict(
                 f"the image {Digest(row.image_id).short} has several names: "
                 + ", ".join(Reference.parse(text).familiar for text in row.names),
                 hint="remove a name, or give force to remove all",
             )
-        lines = [f"Untagged: {Reference.parse(text).familiar}" for text in row.names]
-        gone = self._library.remove(row, force=force)
-        return [
-            *lines,
-            f"Deleted: {row.image_id}",
-            *(f"Deleted: {digest}" for digest in gone if digest != row.image_id),
-        ]
+        if not force:
+            self._library.check_unused(row)
+        return row, None
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - docker's flag
+        filters: Sequence[str] = (),
+    ) -> PruneReport:
+        """Remove the images without a name, or ``all``, that no container was made from.
+
+        Parameters
+        ----------
+        filters
+            Only those that match all: ``until=24h`` (made before), ``label=KEY[=VALUE]``, ``label!=KEY[=VALUE]``.
+
+        Raises
+        ------
+        InvalidInput
+            for another filter.
+        """
+        from jupyter_containers.engine import pruning  # noqa: PLC0415 - seldom used
+
+        return pruning.images(self._parts, pruning.matcher(filters), everything=all)
 
     @staticmethod
     def _is_name(text: str, row: ImageRow) -> Reference | None:
@@ -290,7 +326,8 @@ def _spellings(reference: Reference) -> set[str]:
     return bare
 
 
-def _image(row: ImageRow, model: ImageModel, result: BuildResult | None = None) -> Image:
+def image_of(row: ImageRow, model: ImageModel, result: BuildResult | None = None) -> Image:
+    """An image as the facade shows it."""
     settings = model.settings
     return Image(
         id=model.id,
@@ -303,55 +340,3 @@ def _image(row: ImageRow, model: ImageModel, result: BuildResult | None = None) 
         platform=str(model.platform),
         build=result,
     )
-
-
-def _context(path: str | os.PathLike[str] | None) -> Path | None:
-    if path is None:
-        return None
-    context = Path(path).expanduser()
-    if not context.is_dir():
-        raise NotFound(f"the build context {path} is not a directory", hint="give the folder that COPY reads from")
-    return context.resolve()
-
-
-def _dockerfile(context: Path | None, text: str | None, file: str | os.PathLike[str] | None) -> tuple[str, str]:
-    """The text and the name of the Dockerfile."""
-    if text is not None:
-        if file is not None:
-            raise UsageError("give the Dockerfile as text or as a file, not both")
-        return text, "Dockerfile"
-    if file is not None:
-        candidates = [Path(file).expanduser()]
-        if context is not None and not candidates[0].is_absolute():
-            candidates.append(context / file)
-    elif context is not None:
-        candidates = [context / "Dockerfile", context / "Containerfile"]
-    else:
-        raise UsageError("nothing to build", hint="give a folder with a Dockerfile, or the text of one")
-    for candidate in candidates:
-        if candidate.is_file():
-            try:
-                return candidate.read_text(encoding="utf-8"), candidate.name
-            except OSError as error:
-                raise InvalidInput(f"cannot read {candidate}: {error.strerror}") from error
-            except UnicodeDecodeError as error:
-                raise InvalidInput(
-                    f"{candidate} is no text: byte {error.start} is not UTF-8", hint="save it with the encoding UTF-8"
-                ) from error
-    raise NotFound(f"there is no Dockerfile at {candidates[0]}", hint="write one there, or name it with --file")
-
-
-def _pairs(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
-    if given is None:
-        return {}
-    if isinstance(given, str):
-        return split_pairs([given])
-    from collections.abc import Mapping as MappingType  # noqa: PLC0415 - the name is taken for checking only
-
-    return dict(given) if isinstance(given, MappingType) else split_pairs(given)
-
-
-def _network(name: str | None) -> Any:
-    if name not in {None, "default", "none", "host"}:
-        raise UsageError(f"a build has no network {name!r}", hint="use default, none or host")
-    return name or "default"

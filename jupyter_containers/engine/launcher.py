@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jupyter_containers.engine.spec import Sandboxing, SpecInput, make_spec
-from jupyter_containers.linux import seccomp, seccomp_default
+from jupyter_containers.engine import runtimes
+from jupyter_containers.engine.files import write_file
+from jupyter_containers.engine.filters import Filters
+from jupyter_containers.engine.spec import SpecInput, make_spec
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from jupyter_containers.config import Paths
+    from jupyter_containers.engine.devices import HostDevice
     from jupyter_containers.engine.host import Host
+    from jupyter_containers.engine.isolation import Sandboxing
+    from jupyter_containers.engine.namespaces import NamespaceSetup
     from jupyter_containers.engine.options import RunOptions
     from jupyter_containers.oci.runtime_spec import Mount
     from jupyter_containers.runtime.protocol import Interface, LaunchRequest
@@ -37,19 +39,19 @@ class Plan:
     sandboxing: Sandboxing
     root: str
     rootfs: Sequence[Mount]
-    files: dict[str, str] = field(default_factory=dict)
     extra_mounts: Sequence[Mount] = ()
     interfaces: Sequence[Interface] = ()
+    devices: Sequence[HostDevice] = ()
+    setup: NamespaceSetup | None = None
 
 
 class Planner:
-    """Makes launch requests. Thread-safe; compiled filters are kept."""
+    """Makes launch requests. Thread-safe."""
 
     def __init__(self, host: Host, paths: Paths) -> None:
         self._host = host
         self._paths = paths
-        self._lock = threading.Lock()
-        self._filters: dict[tuple[str, ...], bytes] = {}
+        self._filters = Filters(paths.run / "filters", host.kernel, host.machine)
 
     def request(self, plan: Plan) -> LaunchRequest:
         """The request for the spawner, without what only a supervised container has (log, directories).
@@ -69,35 +71,45 @@ class Planner:
                 sandboxing=plan.sandboxing,
                 options=plan.options,
                 rootless=self._host.rootless,
-                cgroups_path=plan.id,
+                cgroups_path=self._host.cgroup_path(plan.id, plan.options.cgroup_parent),
                 root=plan.root,
-                files=plan.files,
                 extra_mounts=plan.extra_mounts,
+                devices=plan.devices,
+                setup=plan.setup,
             )
         )
+        runtime = runtimes.find(plan.options, rootless=self._host.rootless)
+        if runtime and plan.sandboxing.seccomp:
+            spec["linux"]["seccomp"] = self._filters.rules(plan.sandboxing.capabilities, plan.sandboxing.profile)
         resources = spec["linux"]["resources"]
-        cgroup, watch = self._host.plan_cgroup(plan.id, resources)
+        options = plan.options
+        cgroup, watch = self._host.plan_cgroup(
+            plan.id, resources, parent=options.cgroup_parent, drop=options.limits == "drop"
+        )
         return {
             "id": plan.id,
             "spec": spec,
             "rootfs": list(plan.rootfs),
             "interfaces": list(plan.interfaces),
-            "user": plan.user or None,
+            "user": plan.user or (plan.setup.user if plan.setup else "") or None,
+            "groups": list(plan.options.group_add),
+            "init": plan.options.init,
             "seccomp": self.filter(plan.sandboxing),
+            "seccomp_flags": self.filter_flags(plan.sandboxing),
             "cgroup": cgroup,
             "memory_watch": watch,
+            "runtime": runtime,
         }
 
     def filter(self, sandboxing: Sandboxing) -> bytes:
         """The compiled system call filter for a set of capabilities; empty for none."""
         if not sandboxing.seccomp:
             return b""
-        key = tuple(sorted(sandboxing.capabilities))
-        with self._lock:
-            if key not in self._filters:
-                profile = seccomp_default.docker_profile(key, self._host.kernel, arch=self._host.machine)
-                self._filters[key] = seccomp.compile_filter(profile, arch=self._host.machine)
-            return self._filters[key]
+        return self._filters.get(sandboxing.capabilities, sandboxing.profile)
+
+    def filter_flags(self, sandboxing: Sandboxing) -> int:
+        """What the filter is loaded with, as its profile says."""
+        return self._filters.flags(sandboxing.profile) if sandboxing.seccomp else 0
 
     def shared_file(self, name: str, data: bytes, *, mode: int = 0o644) -> str:
         """A small file of this content, for read-only binding; the same content is the same file."""
@@ -107,15 +119,3 @@ class Planner:
         if not path.exists():
             write_file(path, data, mode=mode)
         return str(path)
-
-
-def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a small file by a temporary name, so that nobody ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        os.write(fd, data)
-        os.fchmod(fd, mode)
-    finally:
-        os.close(fd)
-    os.replace(temporary, path)

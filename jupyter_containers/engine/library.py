@@ -6,10 +6,8 @@ import os
 import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from jupyter_containers.build.interfaces import Layer as StackLayer
-from jupyter_containers.build.interfaces import ResolvedImage
 from jupyter_containers.engine.record import ContainerRecord
 from jupyter_containers.errors import BlobNotFound, Conflict, ImageInUse, ImageNotFound, InvalidReference
 from jupyter_containers.events import Notice, Transfer, ignore
@@ -19,15 +17,22 @@ from jupyter_containers.oci.names import Digest, Platform, Reference
 from jupyter_containers.state import ImageRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from jupyter_containers.build.cache import SqliteCache
     from jupyter_containers.build.cancel import CancelToken
-    from jupyter_containers.build.interfaces import PullPolicy
+    from jupyter_containers.build.interfaces import PullPolicy, ResolvedImage
     from jupyter_containers.content.store import ContentStore
     from jupyter_containers.events import EventSink
-    from jupyter_containers.snapshots.base import Snapshotter
+    from jupyter_containers.snapshots.base import LayerInfo, Snapshotter
     from jupyter_containers.state import State
+
+    class Tell(Protocol):
+        """Enters something in the store's journal: kind, action, id, attributes."""
+
+        def __call__(self, kind: str, action: str, identity: str, /, **attributes: str) -> None:
+            """Enter it."""
+
 
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 
@@ -35,7 +40,10 @@ _ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 class Library:
     """The images of one store. Thread-safe; implements the builder's ``ImageSource``."""
 
-    def __init__(self, state: State, store: ContentStore, snapshotter: Snapshotter, cache: SqliteCache) -> None:
+    def __init__(
+        self, state: State, store: ContentStore, snapshotter: Snapshotter, cache: Callable[[], SqliteCache], tell: Tell
+    ) -> None:
+        self._tell = tell
         self._state = state
         self._store = store
         self._snapshotter = snapshotter
@@ -109,12 +117,17 @@ class Library:
         if row is None:
             row = self.fetch(Reference.parse(text), platform=wanted, sink=sink)
         model = self._complete(row, platform=wanted, sink=sink)
+        self.check_platform(text, model, wanted)
+        return row, model
+
+    @staticmethod
+    def check_platform(text: str, model: ImageModel, wanted: Platform) -> None:
+        """Raises ImageNotFound when an image is for another platform."""
         if not wanted.matches(model.platform):
             raise ImageNotFound(
                 f"the image {text} is for {model.platform}, not for {wanted}",
                 hint="pull it for this platform, or give --platform",
             )
-        return row, model
 
     def _complete(self, row: ImageRow, *, platform: Platform, sink: EventSink) -> ImageModel:
         """Read an image; one whose blobs went missing is fetched again under its name."""
@@ -135,17 +148,17 @@ class Library:
             sink(Transfer(name, "making from this machine's programs"))
             with self._store.lock(exclusive=False):
                 descriptor = starter.make(name, self._store)
-                row = self.record(descriptor, [reference])
+                row = self.record(descriptor, [reference], action="pull")
             sink(Transfer(name, "done"))
             return row
         from jupyter_containers.registry import transfer  # noqa: PLC0415 - urllib3 only when something is pulled
 
         with self._store.lock(exclusive=False):
             pulled = transfer.pull(reference, platform=platform, store=self._store, sink=sink)
-            return self.record(pulled.descriptor, [reference] if reference.tag else [])
+            return self.record(pulled.descriptor, [reference] if reference.tag else [], action="pull")
 
-    def record(self, descriptor: Descriptor, references: Sequence[Reference]) -> ImageRow:
-        """Enter an image that is complete in the content store, under names."""
+    def record(self, descriptor: Descriptor, references: Sequence[Reference], *, action: str = "tag") -> ImageRow:
+        """Enter an image that is complete in the content store, under names; ``action`` is what the journal says."""
         model = ImageModel.read(self._store, descriptor)
         before = self._state.image(descriptor.digest)
         names = tuple(f"{reference.name}:{reference.tag}" for reference in references)
@@ -156,6 +169,9 @@ class Library:
         self._models[row.digest] = model
         found = self._state.image(row.digest)
         assert found is not None
+        for reference in references:
+            name = reference.familiar
+            self._tell("image", action, name if action == "pull" else model.id, name=name)
         return found
 
     def publish(self) -> None:
@@ -197,37 +213,49 @@ class Library:
         self, reference: Reference, *, platform: Platform, pull: PullPolicy, sink: EventSink, cancel: CancelToken
     ) -> ResolvedImage:
         """The builder's way to an image; see :class:`~jupyter_containers.build.interfaces.ImageSource`."""
+        from jupyter_containers.build.interfaces import Layer, ResolvedImage  # noqa: PLC0415 - only for builds
+
         cancel.check()
         row, model = self.obtain(reference.familiar, platform=platform, pull=pull, sink=sink)
-        layers = tuple(StackLayer(layer.descriptor, layer.diff_id) for layer in model.layers)
+        layers = tuple(Layer(layer.descriptor, layer.diff_id) for layer in model.layers)
         return ResolvedImage(reference.familiar, Descriptor(row.media_type, row.digest, row.size), model.config, layers)
 
     # -- removing ----------------------------------------------------------------------------------------------------
 
     def untag(self, reference: Reference) -> bool:
         """Take one name away."""
-        return self._state.remove_name(f"{reference.name}:{reference.tag}")
+        row = self._state.image_named(f"{reference.name}:{reference.tag}")
+        gone = self._state.remove_name(f"{reference.name}:{reference.tag}")
+        if row is not None and gone:
+            self._tell("image", "untag", row.image_id, name=row.image_id)
+        return gone
 
     def users(self, row: ImageRow) -> list[str]:
         """Names of the containers that were made from an image."""
         return [container.name for container in self._state.containers() if container.digest == row.digest]
 
-    def remove(self, row: ImageRow, *, force: bool = False) -> list[Digest]:
-        """Forget an image and delete what only it needed; returns the blobs that went.
+    def remove(self, row: ImageRow) -> list[Digest]:
+        """Forget an image and delete what only it needed; returns the blobs that went. Raises ImageInUse."""
+        self.check_unused(row)
+        return self.remove_all([row])
 
-        Raises
-        ------
-        ImageInUse
-            when containers were made from it and ``force`` is not set.
-        """
+    def check_unused(self, row: ImageRow) -> None:
+        """Raises ImageInUse when containers were made from an image."""
         users = self.users(row)
-        if users and not force:
+        if users:
             raise ImageInUse(
                 f"the image {row.image_id[7:19]} is used by container {users[0]}",
                 hint=f"remove the container first: rm {users[0]}",
             )
-        self._state.remove_image(row.digest)
-        self._models.pop(row.digest, None)
+
+    def remove_all(self, rows: Sequence[ImageRow]) -> list[Digest]:
+        """Forget images and delete what only they needed; returns the blobs that went."""
+        for row in rows:
+            self._state.remove_image(row.digest)
+            for _name in row.names:
+                self._tell("image", "untag", row.image_id, name=row.image_id)
+            self._tell("image", "delete", row.image_id, name=row.image_id)
+            self._models.pop(row.digest, None)
         self.publish()
         return self.collect()
 
@@ -239,24 +267,33 @@ class Library:
         with self._store.lock(exclusive=True, wait=False) as held:
             if not held:
                 return []
-            cached = [record.layer for record in self._cache.records() if record.layer is not None]
-            blobs = {Digest(layer.blob.digest) for layer in cached}
-            cached_diffs = {layer.diff_id for layer in cached}
-            chains: set[str] = set()
-            for container in self._state.containers():
-                chains.update(ContainerRecord.decode(container.record).chains)
-            for row in self._state.images():
-                model = self.read_or_none(row)
-                if model is not None:
-                    blobs |= model.blobs
-                    chains.update(model.chain_ids)
-            gone = [digest for digest in self._store.digests() if digest not in blobs]
+            gone, layers = self.unneeded()
             for digest in gone:
                 self._store.remove(digest)
-            for info in list(self._snapshotter.chains()):
-                if info.chain not in chains and info.diff_id not in cached_diffs:
-                    self._snapshotter.remove(info.chain)
+            for info in layers:
+                self._snapshotter.remove(info.chain)
         return gone
+
+    def unneeded(self, without: Collection[str] = ()) -> tuple[list[Digest], list[LayerInfo]]:
+        """The blobs and extracted layers that no container, cached build step, or image needs.
+
+        The images of the digests ``without`` do not count.
+        """
+        cached = self._cache().layers()
+        blobs = {Digest(layer.blob.digest) for layer in cached}
+        cached_diffs = {layer.diff_id for layer in cached}
+        chains: set[str] = set()
+        for container in self._state.containers():
+            record = ContainerRecord.decode(container.record)
+            chains.update(record.chains, *(point.chains for point in record.mounts))
+        for row in self._state.images():
+            model = None if row.digest in without else self.read_or_none(row)
+            if model is not None:
+                blobs |= model.blobs
+                chains.update(model.chain_ids)
+        gone = [digest for digest in self._store.digests() if digest not in blobs]
+        layers = [info for info in self._snapshotter.chains() if info.chain not in chains]
+        return gone, [info for info in layers if info.diff_id not in cached_diffs]
 
     def read_or_none(self, row: ImageRow) -> ImageModel | None:
         """An image whose documents went missing needs nothing any more."""

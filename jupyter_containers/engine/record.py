@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
-import secrets
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers.engine.endpoints import Endpoint
+from jupyter_containers.engine.mounts import MountPoint
 from jupyter_containers.engine.options import RunOptions
-from jupyter_containers.errors import Corrupt, InvalidInput
+from jupyter_containers.errors import ContainerNotFound, Corrupt, InvalidInput
+from jupyter_containers.network.ports import Port
+from jupyter_containers.oci.image_spec import Healthcheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jupyter_containers.state import State, VolumeRow
 
 _ADJECTIVES = """
 amber bold brave bright calm clever crisp curious daring eager early fair fond gentle glad golden happy honest jolly
@@ -28,6 +37,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """A container as it was created. ``created`` is ns since the epoch; ``args`` the full command line.
 
     ``layers`` are the chain ids of its image, bottom first; ``env`` is resolved, so a later start is the same.
+    ``exposed`` are the ports it says it serves: ``80/tcp``; ``ports`` are published, ``bound`` where they are now.
     """
 
     id: str
@@ -46,9 +56,15 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     labels: dict[str, str] = {}
     stop_signal: str = "SIGTERM"
     stop_timeout: int = 10
+    health: Healthcheck | None = None
     memory_limit: int | None = None
     address: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    exposed: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    bound: tuple[Port, ...] = ()
     notices: tuple[str, ...] = ()
+    mounts: tuple[MountPoint, ...] = ()
     options: RunOptions
 
     def encode(self) -> bytes:
@@ -83,13 +99,54 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
             raise Corrupt(f"the record of a container is damaged: {error}") from error
 
 
+def change(state: State, identity: str, how: Callable[[ContainerRecord], ContainerRecord]) -> ContainerRecord:
+    """Change what is kept of a container, as it is now: several processes may change different things of it at once.
+
+    Raises
+    ------
+    ContainerNotFound
+        when it was removed meanwhile.
+    """
+    return _changed(identity, state.change_container(identity, _on_bytes(how)))
+
+
+def reuse(
+    state: State,
+    identity: str,
+    how: Callable[[ContainerRecord], ContainerRecord],
+    *,
+    volumes: Sequence[str],
+    new_volumes: Sequence[VolumeRow] = (),
+) -> ContainerRecord:
+    """Change what is kept of a container and which volumes it uses; raises NotFound, and what :func:`change` does."""
+    data = state.reuse_container(identity, _on_bytes(how), volumes=volumes, new_volumes=new_volumes)
+    return _changed(identity, data)
+
+
+def rename(state: State, identity: str, name: str) -> ContainerRecord:
+    """Give a container another name; raises NameInUse, and what :func:`change` does."""
+    how = _on_bytes(lambda record: msgspec.structs.replace(record, name=name))
+    return _changed(identity, state.rename_container(identity, name, how))
+
+
+def _on_bytes(how: Callable[[ContainerRecord], ContainerRecord]) -> Callable[[bytes], bytes]:
+    return lambda data: how(ContainerRecord.decode(data)).encode()
+
+
+def _changed(identity: str, data: bytes | None) -> ContainerRecord:
+    if data is None:
+        raise ContainerNotFound(f"no such container: {identity[:12]}", hint="it was removed meanwhile")
+    return ContainerRecord.decode(data)
+
+
 def new_id() -> str:
     """64 random hexadecimal digits, never all decimal in the first 12 (that would be read as a number)."""
-    while (identity := secrets.token_hex(32))[:12].isdecimal():
+    while (identity := os.urandom(32).hex())[:12].isdecimal():
         pass
     return identity
 
 
 def random_name() -> str:
     """An adjective and a surname, as Docker's users expect."""
-    return f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_NAMES)}"
+    first, second = os.urandom(4), os.urandom(4)
+    return f"{_ADJECTIVES[int.from_bytes(first) % len(_ADJECTIVES)]}_{_NAMES[int.from_bytes(second) % len(_NAMES)]}"

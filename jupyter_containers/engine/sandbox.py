@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from jupyter_containers.build.interfaces import Layer, RunOutcome, chain_ids
-from jupyter_containers.engine import networking
+from jupyter_containers.config import build_cache_limit
+from jupyter_containers.engine import networking, one_id
+from jupyter_containers.engine.isolation import sandboxing
 from jupyter_containers.engine.launcher import Plan
 from jupyter_containers.engine.options import RunOptions
-from jupyter_containers.engine.spec import sandboxing
+from jupyter_containers.engine.step_mounts import StepMounts
 from jupyter_containers.engine.streams import InputFeed, OutputPipes
+from jupyter_containers.errors import EngineError
 from jupyter_containers.network import files
 from jupyter_containers.oci.image_spec import OCI_LAYER, Descriptor
 from jupyter_containers.oci.names import Digest
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from jupyter_containers.snapshots.base import Scratch
 
 HOSTNAME = "buildkitsandbox"
+LEFT_SHARE = 4
+"""What a failed command wrote is kept up to this share of what the build cache may take."""
 
 
 class BuildSandbox:
@@ -33,26 +40,30 @@ class BuildSandbox:
         self._parts = parts
 
     def run(self, request: RunRequest, *, on_output: OnOutput, cancel: CancelToken) -> RunOutcome:
-        """Run a command on a fresh snapshot and keep what it changed if it ends with 0."""
+        """Run a command on a fresh snapshot and keep what it changed."""
         cancel.check()
         chains = chain_ids(request.layers)
-        with self._parts.snapshotter.prepare(chains) as scratch:
-            status, cause, stubs = self._execute(request, scratch, on_output, cancel)
+        with (
+            self._parts.snapshotter.prepare(chains) as scratch,
+            StepMounts(self._parts, scratch, request.mounts, cancel) as mounts,
+        ):
+            status, cause, stubs = self._execute(request, scratch, mounts, on_output, cancel)
             cancel.check()
             if status:
-                return RunOutcome(status, None, cause)
+                return RunOutcome(status, self._keep_left(request, scratch, stubs, chains), cause)
             return RunOutcome(0, self._keep(request, scratch, stubs, chains))
 
     def _execute(
-        self, request: RunRequest, scratch: Scratch, on_output: OnOutput, cancel: CancelToken
+        self, request: RunRequest, scratch: Scratch, mounts: StepMounts, on_output: OnOutput, cancel: CancelToken
     ) -> tuple[int, str, list[str]]:
-        launch = self._parts.planner.request(self._plan(request, scratch))
+        launch = self._parts.planner.request(self._plan(request, scratch, mounts.mounts))
         launch["direct"] = True
         launch["log"] = None
         pipes, feed = OutputPipes(), InputFeed(None)
         try:
             process = self._parts.spawner.launch(launch, feed.descriptor, pipes.stdout, pipes.stderr)
             pipes.close_writers()
+            mounts.started()
             with process, cancel.calling(process.kill):
                 pipes.pump(on_output)
                 status = process.wait()
@@ -62,12 +73,14 @@ class BuildSandbox:
             pipes.close()
             feed.close()
 
-    def _plan(self, request: RunRequest, scratch: Scratch) -> Plan:
+    def _plan(self, request: RunRequest, scratch: Scratch, mounts: list[Mount]) -> Plan:
         planner = self._parts.planner
         root = f"{scratch.directory}/rootfs"
         os.mkdir(root, 0o711)
         network = "none" if request.network == "none" else "host"
         hosts = files.hosts_file(HOSTNAME, [], request.extra_hosts)
+        apt, settings = one_id.APT_SETTINGS
+        pretending = self._parts.spawner.id_map.kind == "single"
         extra: list[Mount] = [
             {
                 "destination": place,
@@ -78,24 +91,39 @@ class BuildSandbox:
             for place, name, data, mode in (
                 ("/etc/hosts", "hosts", hosts, 0o644),
                 ("/etc/resolv.conf", "resolv", networking.resolv_conf(network), 0o644),
+                *([(apt, "apt", settings, 0o644)] if pretending else []),
                 *((script.path, "script", script.data, 0o755) for script in request.scripts),
             )
         ]
-        options = RunOptions()
+        options = RunOptions(shm_size=request.shm_size, ulimit=request.ulimits, privileged=request.privileged)
+        host = self._parts.host
+        confined, env = sandboxing(options, guards_devices=host.guards_devices), request.env
+        if pretending and confined.seccomp:
+            text = one_id.profile(confined.capabilities, host.kernel, host.machine)
+            options = msgspec.structs.replace(options, security_opt=(f"seccomp={text}",))
+            confined, env = sandboxing(options, guards_devices=host.guards_devices), (*env, f"APT_CONFIG={apt}")
         return Plan(
-            id=f"build-{secrets.token_hex(8)}",
+            id=f"build-{os.urandom(8).hex()}",
             args=request.argv,
-            env=request.env,
+            env=env,
             cwd=request.cwd,
             user=request.user,
             hostname=HOSTNAME,
             network=network,
             options=options,
-            sandboxing=sandboxing(options, guards_devices=self._parts.host.guards_devices),
+            sandboxing=confined,
             root=root,
             rootfs=self._parts.snapshotter.mounts(scratch.parents, scratch, volatile=True),
-            extra_mounts=extra,
+            extra_mounts=[*extra, *mounts],
         )
+
+    def _keep_left(self, request: RunRequest, scratch: Scratch, stubs: list[str], chains: list[Digest]) -> Layer | None:
+        """The layer of a command that failed; None where it is too large to be worth the wait, or cannot be kept."""
+        with suppress(EngineError):  # a full disk, for instance: what the command said is told all the same
+            limit = build_cache_limit(self._parts.paths.root)
+            if limit is None or self._parts.trees.usage(scratch.upper).bytes <= limit // LEFT_SHARE:
+                return self._keep(request, scratch, stubs, chains)
+        return None
 
     def _keep(self, request: RunRequest, scratch: Scratch, stubs: list[str], chains: list[Digest]) -> Layer:
         """Make the upper directory a layer: a blob, and the extracted directory."""

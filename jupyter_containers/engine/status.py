@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from jupyter_containers.engine import mounts
+from jupyter_containers.engine.options import split_pairs
+from jupyter_containers.engine.supervision import restart_policy
 from jupyter_containers.engine.views import ContainerState, ContainerSummary
+from jupyter_containers.records import dataclass
 from jupyter_containers.runtime import lifecycle
 from jupyter_containers.runtime.handle import monitor_killed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jupyter_containers.config import Paths
     from jupyter_containers.engine.record import ContainerRecord
     from jupyter_containers.runtime.protocol import ExitStatus
 
+LIVELY = frozenset({"running", "paused", "restarting"})
+_HEALTH = {"starting": "health: starting"}
 _NEVER = "0001-01-01T00:00:00Z"
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _UNITS = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (4, "week"), (12, "month"))
 
 
@@ -31,28 +39,33 @@ class Status:
     pid: int | None
     started: int
     exit: ExitStatus | None
+    restarts: int = 0
+    health: Mapping[str, Any] | None = None
 
     @property
     def running(self) -> bool:
-        """Whether it has processes."""
-        return self.state in {"running", "paused"}
+        """Whether it has a monitor: processes, or a start to come."""
+        return self.state in LIVELY
 
 
 def read(paths: Paths, identity: str) -> Status:
     """Look at the records of one container."""
-    found = lifecycle.read_state(str(paths.running / identity), str(paths.containers / identity))
+    found = lifecycle.read_state(f"{paths.containers}/{identity}")
     match found.status:
-        case "running":
-            return Status("running", found.pid or None, found.started_at, None)
+        case "running" | "paused" | "restarting":
+            pid = found.pid or None
+            return Status(found.status, pid, found.started_at, found.exit, found.restarts, found.health)
         case "created":
             return Status("created", None, 0, None)
         case "exited" | "dead" | "orphaned":
-            return Status("exited", None, found.started_at, found.exit or monitor_killed())
+            ended = found.exit or monitor_killed()
+            return Status("exited", None, found.started_at, ended, found.restarts)
 
 
-def summarize(paths: Paths, record: ContainerRecord) -> ContainerSummary:
-    """A row of ``ps``."""
-    now = read(paths, record.id)
+def summarize(now: Status, record: ContainerRecord, known: Mapping[str, str] = _NOTHING) -> ContainerSummary:
+    """A row of ``ps``; ``known`` are the ids of networks that a container is in without an address: ``host``."""
+    import shlex  # noqa: PLC0415 - running a container needs no list of them
+
     return ContainerSummary(
         id=record.id,
         name=record.name,
@@ -65,16 +78,55 @@ def summarize(paths: Paths, record: ContainerRecord) -> ContainerSummary:
         started=_moment(now.started) if now.started else None,
         finished=_moment(now.exit["finished_at"]) if now.exit else None,
         pid=now.pid,
+        ports=ports(record, now.state),
         address=record.address,
         labels=dict(record.labels),
         memory_limit=record.memory_limit,
+        mounts={point.target: point.source or point.kind for point in record.mounts},
+        health=str(now.health["status"]) if now.health else "",
+        image_id=record.image_id,
+        layers=record.chains,
+        networks={each.name: each.network for each in record.endpoints}
+        or {record.network: known.get(record.network, "")},
+        published=tuple(port.key for port in record.ports),
+        exposed=record.exposed,
+        volumes=tuple(point.source for point in record.mounts if point.kind == "volume"),
     )
+
+
+def ports(record: ContainerRecord, state: ContainerState) -> str:
+    """The PORTS column of ``ps``: where published ports are, and those that are only exposed."""
+    if state not in LIVELY:
+        return ""
+    published = {port.key for port in record.bound}
+    return ", ".join([*(port.shown for port in record.bound), *(key for key in record.exposed if key not in published)])
+
+
+def _network_settings(record: ContainerRecord, *, running: bool) -> dict[str, Any]:
+    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(record.exposed)
+    for port in record.bound if running else ():
+        bindings = found.get(port.key) or []
+        found[port.key] = [*bindings, {"HostIp": port.host, "HostPort": str(port.first)}]
+    networks = {
+        each.name: {
+            "NetworkID": each.network,
+            "IPAddress": each.address,
+            "GlobalIPv6Address": each.address6,
+            "MacAddress": each.mac,
+            "Aliases": list(each.aliases) or None,
+        }
+        for each in record.endpoints
+    }
+    return {"Ports": found if running else {}, "Networks": networks or {record.network: {"IPAddress": record.address}}}
 
 
 def describe(status: Status) -> str:
     """``Up 5 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
+    if status.state == "restarting" and status.exit:
+        return f"Restarting ({status.exit['code']}) {_ago(status.exit['finished_at'])} ago"
     if status.running:
-        return f"Up {_ago(status.started)}"
+        health = f" ({_HEALTH.get(status.health['status'], status.health['status'])})" if status.health else ""
+        return f"Up {_ago(status.started)}{' (Paused)' if status.state == 'paused' else health}"
     if status.exit:
         return f"Exited ({status.exit['code']}) {_ago(status.exit['finished_at'])} ago"
     return status.state.capitalize()
@@ -96,6 +148,7 @@ def inspect(paths: Paths, record: ContainerRecord) -> dict[str, Any]:
     """A container as Docker's ``inspect`` shows it, as far as this engine has it."""
     now = read(paths, record.id)
     options = msgspec.to_builtins(record.options)
+    policy = restart_policy(record.options.restart)
     return {
         "Id": record.id,
         "Name": f"/{record.name}",
@@ -106,6 +159,7 @@ def inspect(paths: Paths, record: ContainerRecord) -> dict[str, Any]:
             "Status": now.state,
             "Running": now.running,
             "Paused": now.state == "paused",
+            "Restarting": now.state == "restarting",
             "OOMKilled": bool(now.exit and now.exit["oom_killed"]),
             "Dead": False,
             "Pid": now.pid or 0,
@@ -113,9 +167,11 @@ def inspect(paths: Paths, record: ContainerRecord) -> dict[str, Any]:
             "Error": now.exit["cause"] if now.exit else "",
             "StartedAt": _text(now.started),
             "FinishedAt": _text(now.exit["finished_at"]) if now.exit else _NEVER,
+            **({"Health": _health(now.health)} if now.health else {}),
         },
+        "RestartCount": now.restarts,
         "Image": record.image_id,
-        "LogPath": str(paths.containers / record.id / "log.json"),
+        "LogPath": "" if record.options.log_driver == "none" else str(paths.containers / record.id / "log.json"),
         "Config": {
             "Hostname": record.hostname,
             "User": record.user,
@@ -126,10 +182,32 @@ def inspect(paths: Paths, record: ContainerRecord) -> dict[str, Any]:
             "Labels": dict(record.labels),
             "StopSignal": record.stop_signal,
             "StopTimeout": record.stop_timeout,
+            "Tty": record.options.tty,
+            "OpenStdin": record.options.interactive,
+            **({"Healthcheck": msgspec.to_builtins(record.health)} if record.health else {}),
         },
-        "HostConfig": {"NetworkMode": record.network, "Memory": record.memory_limit or 0, "Options": options},
-        "NetworkSettings": {"Networks": {record.network: {"IPAddress": record.address}}},
+        "HostConfig": {
+            "NetworkMode": record.network,
+            "Memory": record.memory_limit or 0,
+            "AutoRemove": record.options.remove,
+            "RestartPolicy": {"Name": policy["name"], "MaximumRetryCount": policy["most"]},
+            "LogConfig": {
+                "Type": record.options.log_driver or "json-file",
+                "Config": split_pairs(record.options.log_opt),
+            },
+            "Options": options,
+        },
+        "Mounts": [mounts.describe(point, f"{paths.root}/volumes") for point in record.mounts],
+        "NetworkSettings": _network_settings(record, running=now.running),
     }
+
+
+def _health(found: Mapping[str, Any]) -> dict[str, Any]:
+    entries = [
+        {"Start": _text(start), "End": _text(end), "ExitCode": code, "Output": output}
+        for start, end, code, output in found["log"]
+    ]
+    return {"Status": found["status"], "FailingStreak": found["streak"], "Log": entries}
 
 
 def _moment(nanoseconds: int) -> datetime:

@@ -45,11 +45,11 @@ class OutputPipes:
     """The pipes of stdout and stderr: write ends for the container, read ends for :meth:`pump`."""
 
     def __init__(self) -> None:
-        self._readers: dict[int, Stream] = {}
+        self.readers: dict[int, Stream] = {}
         self._writers: list[int] = []
         for stream in ("stdout", "stderr"):
             reader, writer = os.pipe2(os.O_CLOEXEC)
-            self._readers[reader] = "stdout" if stream == "stdout" else "stderr"
+            self.readers[reader] = "stdout" if stream == "stdout" else "stderr"
             self._writers.append(writer)
 
     @property
@@ -70,21 +70,21 @@ class OutputPipes:
     def pump(self, on_output: Callable[[Stream, bytes], None]) -> None:
         """Read until both ends are closed, telling each piece in order."""
         with selectors.DefaultSelector() as selector:
-            for reader in self._readers:
+            for reader in self.readers:
                 selector.register(reader, selectors.EVENT_READ)
             while selector.get_map():
                 for key, _events in selector.select():
                     data = os.read(key.fd, CHUNK)
                     if data:
-                        on_output(self._readers[key.fd], data)
+                        on_output(self.readers[key.fd], data)
                     else:
                         selector.unregister(key.fd)
 
     def close(self) -> None:
         """Close what is still open. Idempotent."""
         self.close_writers()
-        while self._readers:
-            os.close(self._readers.popitem()[0])
+        while self.readers:
+            os.close(self.readers.popitem()[0])
 
 
 class InputFeed:

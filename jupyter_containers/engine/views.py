@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,12 +12,15 @@ if TYPE_CHECKING:
 
     from jupyter_containers.oci.names import Digest
 
-ContainerState: TypeAlias = Literal["created", "running", "paused", "exited", "dead"]
+ContainerState: TypeAlias = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSummary:
-    """One row of ``images``: ``repository`` and ``tag`` are None for an image without a name."""
+    """One row of ``images``: ``repository`` and ``tag`` are None for an image without a name.
+
+    ``layers`` are its chain ids, bottom first.
+    """
 
     repository: str | None
     tag: str | None
@@ -25,6 +29,7 @@ class ImageSummary:
     created: datetime | None
     size: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,92 @@ class LayerSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Container:
+    """A container by its id; what it is doing is asked anew each time (``engine.containers.get(name)``)."""
+
+    id: str
+    name: str
+    image: str
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits, as listings show them."""
+        return self.id[:12]
+
+    def __str__(self) -> str:
+        """The name, as commands take it."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A command that goes on in a container; ``engine.containers.execs(container)`` says what became of it."""
+
+    id: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecStatus:
+    """A command that was started in a container: ``exit_code`` once it has ended, ``pid`` (of the host) until then."""
+
+    id: str
+    command: tuple[str, ...]
+    user: str
+    terminal: bool
+    running: bool
+    exit_code: int | None
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStats:
+    """What a container uses at one moment: one row of ``stats``. None where it does not run, or nobody counts it.
+
+    ``cpu_percent`` is of one CPU, since the sample before; the counters of network and disk are in bytes since its
+    start; ``memory_limit`` is the machine's memory where it has none of its own. ``source`` says who counted:
+    its cgroup, or this process by looking at its processes.
+    """
+
+    id: str
+    name: str
+    time: datetime
+    cpu_percent: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    memory_percent: float | None = None
+    network_received: int | None = None
+    network_sent: int | None = None
+    disk_read: int | None = None
+    disk_written: int | None = None
+    pids: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What a container did with a path of its image: one row of ``diff``."""
+
+    kind: Literal["added", "changed", "deleted"]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessTable:
+    """The processes of a container: the columns of ps(1), a row for each."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSummary:
-    """One row of ``ps``."""
+    """One row of ``ps``. ``mounts`` has, for each place, the volume, path or image that is mounted there.
+
+    ``layers`` are the chain ids of its image, bottom first; ``networks`` names and ids of those it is in; ``published``
+    and ``exposed`` its ports (``80/tcp``), ``volumes`` the names of its volumes. ``size`` is what it
+    has written, ``virtual_size`` that and its image: None unless measured.
+    """
 
     id: str
     name: str
@@ -76,6 +165,56 @@ class ContainerSummary:
     address: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     memory_limit: int | None = None
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    health: str = ""
+    image_id: str = ""
+    layers: tuple[str, ...] = ()
+    networks: Mapping[str, str] = field(default_factory=dict)
+    published: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    size: int | None = None
+    virtual_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSummary:
+    """One row of ``network ls``: ``containers`` counts the running ones; a subnet that is not there is empty."""
+
+    id: str
+    name: str
+    driver: str
+    scope: str
+    subnet: str
+    gateway: str
+    subnet6: str
+    internal: bool
+    containers: int
+    created: datetime | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSummary:
+    """One row of ``volume ls``. ``containers`` are the names of those that use it; ``size`` is None unless measured."""
+
+    name: str
+    driver: str
+    created: datetime
+    mountpoint: str
+    containers: tuple[str, ...] = ()
+    anonymous: bool = False
+    size: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What was removed, and the bytes of its files."""
+
+    removed: tuple[str, ...]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from jupyter_containers.errors import Corrupt, DigestMismatch, InvalidDigest, InvalidReference
+from jupyter_containers.errors import Corrupt, DigestMismatch, InvalidDigest, InvalidReference, size_text
 from jupyter_containers.events import Transfer, ignore
 from jupyter_containers.images.model import Image, is_image, join_layers, read_index, select_platform
 from jupyter_containers.images.mutate import make_manifest
@@ -33,6 +32,7 @@ from jupyter_containers.oci.image_spec import (
     encode,
 )
 from jupyter_containers.oci.names import Digest, Platform, Reference
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,8 +124,14 @@ def load(
     return [_load_docker(store, contents, entry) for entry in entries]
 
 
-def load_layout(store: ContentStore, directory: Path, *, platform: Platform | None = None) -> list[Loaded]:
-    """Read the images of an OCI layout; see :func:`load`.
+def load_layout(
+    store: ContentStore,
+    directory: Path,
+    *,
+    platform: Platform | None = None,
+    wanted: Callable[[Descriptor], bool] = lambda _entry: True,
+) -> list[Loaded]:
+    """Read the images of an OCI layout, of those entries of its index that are ``wanted``; see :func:`load`.
 
     Raises
     ------
@@ -142,9 +148,9 @@ def load_layout(store: ContentStore, directory: Path, *, platform: Platform | No
         if not store.has(digest):
             _copy_blob(store, directory / _BLOBS / digest.hex, digest, size)
 
-    return _load_index(
-        store, decode(Index, data, what=f"{directory}/index.json"), copy, platform or _this_machine(), {}
-    )
+    index = decode(Index, data, what=f"{directory}/index.json")
+    chosen = msgspec.structs.replace(index, manifests=[entry for entry in index.manifests if wanted(entry)])
+    return _load_index(store, chosen, copy, platform or _this_machine(), {})
 
 
 def _copy_blob(store: ContentStore, path: Path, digest: Digest, size: int) -> None:
@@ -169,7 +175,7 @@ def _read_archive(store: ContentStore, reader: TarReader, sink: EventSink) -> _C
             contents.links[name] = posixpath.normpath(entry.target.decode("utf-8", "surrogateescape"))
         elif entry.kind == "file" and name in _DOCUMENTS:
             if entry.size > _DOCUMENT_LIMIT:
-                raise Corrupt(f"{name} of the archive has {entry.size} bytes")
+                raise Corrupt(f"{name} of the archive has {size_text(entry.size)}")
             contents.documents[name] = reader.read()
         elif entry.kind == "file" and posixpath.basename(name) not in _LEGACY:
             contents.files[name] = _ingest(store, reader, name, entry.size, sink)

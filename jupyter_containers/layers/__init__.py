@@ -6,6 +6,9 @@
 ``compression``  ``decompressor(raw) -> BinaryIO`` by magic, ``compressor(out, kind) -> BinaryIO``.
 ``apply``        ``apply_layer(stream, target, options) -> Applied``: safe extraction to overlay's on-disk format.
 ``diff``         ``write_layer(upper, out, options) -> Written``: an upper directory as a deterministic layer.
+``changes``      ``list_changes(upper, options)``: what it adds, changes and removes, by path.
+``sending``      ``send_tree(parent, name, out, top=)``: a tree through a pipe as an archive.
+``receiving``    ``receive_tree(stream, target)``: such an archive into a tree that is there already.
 ``pack``         ``write_items(items, out, timestamp=) -> Written``: a layer from a list (COPY, ADD, starter images).
 ``view``         ``LayerView(dirs)``: the merged content of stacked layer directories, read without a mount.
 ``remove``       ``remove_tree(path)``, ``usage(path)``, ``copy_view(dirs, target)`` on whole trees.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from jupyter_containers.errors import DigestMismatch, LayerCorrupt
 from jupyter_containers.layers.base import Applied, ApplyOptions
@@ -30,11 +30,12 @@ from jupyter_containers.layers.tar import Entry, TarReader
 from jupyter_containers.layers.view import LayerView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from jupyter_containers.layers.attributes import Attributes
     from jupyter_containers.layers.base import Progress
+    from jupyter_containers.layers.earlier import EarlierTree
 
 _SMALL = 1 << 20
 _HOSTILE = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EMLINK})
@@ -67,7 +68,7 @@ def apply_layer(
     try:
         os.makedirs(target, mode=0o755, exist_ok=True)
         with LayerView(options.lowers or ()) as lowers, Descent(target, lowers) as descent:
-            extractor = _Extractor(descent, options)
+            extractor = Extractor(descent, options)
             extractor.run(TarReader(source))  # type: ignore[arg-type]  # has the one method that is used
             opaque_root = is_opaque(descent.root)
     except OSError as error:
@@ -86,13 +87,26 @@ def apply_layer(
     )
 
 
-class _Extractor:
+class FileContent(Protocol):
+    """The content of a file of a layer, as :class:`.tar.TarReader` gives it."""
+
+    def read(self) -> bytes | memoryview:
+        """All of it, which is little."""
+        ...
+
+    def chunks(self) -> Iterator[tuple[int, bytes | memoryview]]:
+        """It in pieces, each with where it belongs."""
+        ...
+
+
+class Extractor:
     """One extraction."""
 
     def __init__(self, descent: Descent, options: ApplyOptions) -> None:
         self._descent = descent
         self._known_lowers = options.lowers is not None
         self._max_entries = options.max_entries
+        self._whiteouts = options.whiteouts
         self.attributes: Attributes = descent.attributes
         self.entries = 0
         self.content_bytes = 0
@@ -102,22 +116,37 @@ class _Extractor:
     def run(self, reader: TarReader) -> None:
         """Extract all entries."""
         for entry in reader:
-            self.entries += 1
-            if self._max_entries is not None and self.entries > self._max_entries:
-                raise LayerCorrupt(f"layer has more than the {self._max_entries} entries allowed")
-            try:
-                self._extract(entry, reader)
-            except OSError as error:
-                name = os.fsdecode(entry.name)
-                if error.errno in _HOSTILE:
-                    raise LayerCorrupt(f"layer entry {name!r} cannot be made: {error.strerror}") from error
-                raise failure(error, f"extracting {name!r}") from error
+            self.extract(entry, reader)
+        self.finish()
+
+    def extract(self, entry: Entry, content: FileContent) -> None:
+        """Extract the next entry; ``content`` is that of a file."""
+        self.entries += 1
+        if self._max_entries is not None and self.entries > self._max_entries:
+            raise LayerCorrupt(f"layer has more than the {self._max_entries} entries allowed")
+        try:
+            self._extract(entry, content)
+        except OSError as error:
+            name = os.fsdecode(entry.name)
+            if error.errno in _HOSTILE:
+                raise LayerCorrupt(f"layer entry {name!r} cannot be made: {error.strerror}") from error
+            raise failure(error, f"extracting {name!r}") from error
+
+    def link_from(self, tree: EarlierTree, entry: Entry) -> bool:
+        """Make a file a second name of that of an earlier layer; False where that cannot be."""
+        path = clean(entry.name)
+        parent = self._descent.directory(path[:-1])
+        assert parent is not None
+        return tree.link(self._descent.current, parent, path[-1], entry)
+
+    def finish(self) -> None:
+        """Set the times of directories, when all is extracted."""
         for path, mtime in sorted({**self._descent.times, **self._times}.items()):
             fd = self._descent.directory(path, create=False)
             if fd is not None:
                 os.utime(fd, ns=(mtime, mtime))
 
-    def _extract(self, entry: Entry, reader: TarReader) -> None:
+    def _extract(self, entry: Entry, content: FileContent) -> None:
         path = clean(entry.name)
         if not path:
             if entry.kind != "dir":
@@ -125,7 +154,7 @@ class _Extractor:
             self._set_directory(self._descent.root, (), entry)
             return
         leaf = path[-1]
-        if WHITEOUT_PREFIX in entry.name:
+        if self._whiteouts and WHITEOUT_PREFIX in entry.name:
             if any(part.startswith(WHITEOUT_META) and part != OPAQUE_MARKER for part in path):
                 return  # AUFS's own book-keeping
             if any(part.startswith(WHITEOUT_PREFIX) for part in path[:-1]):
@@ -140,7 +169,7 @@ class _Extractor:
         assert parent is not None
         match entry.kind:
             case "file":
-                self._file(parent, leaf, entry, reader)
+                self._file(parent, leaf, entry, content)
             case "dir":
                 self._directory(parent, leaf, entry)
             case "symlink":
@@ -152,7 +181,7 @@ class _Extractor:
                 self._make(lambda: self.attributes.make_device(parent, leaf, entry), parent, leaf)
                 self.attributes.set_special(parent, leaf, entry)
 
-    def _file(self, parent: int, leaf: bytes, entry: Entry, reader: TarReader) -> None:
+    def _file(self, parent: int, leaf: bytes, entry: Entry, content: FileContent) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             fd = os.open(leaf, flags, 0o600, dir_fd=parent)
@@ -164,9 +193,9 @@ class _Extractor:
             self.content_bytes += size
             if size <= _SMALL and entry.sparse is None:
                 if size:
-                    _write(fd, reader.read())
+                    _write(fd, content.read())
             else:
-                for offset, data in reader.chunks():
+                for offset, data in content.chunks():
                     os.lseek(fd, offset, os.SEEK_SET)
                     _write(fd, data)
                 os.ftruncate(fd, size)
@@ -273,7 +302,7 @@ def clean(name: bytes) -> tuple[bytes, ...]:
     return tuple(parts)
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes | memoryview) -> None:
     done = os.write(fd, data)
     while done < len(data):
         done += os.write(fd, memoryview(data)[done:])

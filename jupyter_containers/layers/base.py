@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias
+
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,18 @@ class Sink(Protocol):
         ...
 
 
+class HashingSink(Protocol):
+    """A :class:`Sink` that hashes what it takes, so that who writes need not."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of ``data``."""
+        ...
+
+    def hashed(self) -> Digest:
+        """The digest of what was written so far."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
     """How a layer is extracted.
@@ -39,12 +52,15 @@ class ApplyOptions:
         The diff id the archive must have; None: any.
     max_bytes, max_entries
         Limits against archives made to fill the disk; None: none.
+    whiteouts
+        Names that begin with ``.wh.`` mark deletions; False: the archive is no layer, and they are names.
     """
 
     lowers: tuple[Path, ...] | None = None
     expected: Digest | None = None
     max_bytes: int | None = None
     max_entries: int | None = None
+    whiteouts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,8 @@ class DiffOptions:
     compare
         The directory is a whole file system, not overlay's upper directory: what equals the lowers is left out, what
         it lacks becomes a whiteout.
+    root
+        Also list the root directory when nothing in it differs from the lowers', or there are none.
     """
 
     lowers: tuple[Path, ...] = ()
@@ -89,6 +107,7 @@ class DiffOptions:
     exclude: frozenset[str] = frozenset()
     normalize: bool = False
     compare: bool = False
+    root: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,14 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a path since the layers below: ``A`` added, ``C`` changed, ``D`` removed."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a tree takes: the sum of the sizes of its files in bytes, hard links once, and the number of its entries."""
 
@@ -109,13 +136,14 @@ class Usage:
     entries: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one that is frozen takes three times as long to make, and there are many
 class Node:
     """One name in a merged view.
 
     ``path`` is relative to the view's root (``""`` is the root itself), ``mode`` the permission bits, ``mtime`` in
     nanoseconds, ``target`` that of a symbolic link, ``layer`` the index of the directory it is from (0 is the top),
-    ``sha256`` the content's, hexadecimal, when it was asked for.
+    ``sha256`` the content's, hexadecimal, when it was asked for, ``inode`` tells which names of a file with several are
+    the same file (device and inode; zeros for one with a single name).
     """
 
     path: str
@@ -129,6 +157,15 @@ class Node:
     device: tuple[int, int] = (0, 0)
     layer: int = 0
     sha256: str = ""
+    inode: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A layer that was made before, of which much may come again: its plain archive, and where it is extracted."""
+
+    blob: Path
+    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +176,7 @@ class ViewSource:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one that is frozen takes three times as long to make, and there are many
 class Item:
     """One entry of a layer that is made from a list.
 
@@ -155,6 +192,8 @@ class Item:
         Seconds since the epoch.
     xattrs
         Extended attributes; those of a file in a view are taken from there as well.
+    sha256
+        The digest of a file's content, hexadecimal, where it is known: to find it in an :class:`Earlier` layer.
     """
 
     name: str
@@ -163,10 +202,11 @@ class Item:
     uid: int = 0
     gid: int = 0
     mtime: int = 0
-    source: bytes | Path | ViewSource = b""
+    source: bytes | str | Path | ViewSource = b""
     target: str = ""
     device: tuple[int, int] = (0, 0)
-    xattrs: dict[str, bytes] = field(default_factory=dict)
+    xattrs: dict[str, bytes] | None = None
+    sha256: str = ""
 
 
 class Trees(Protocol):
@@ -191,10 +231,24 @@ class Trees(Protocol):
         """Write the layer that ``upper`` holds; see ``diff.write_layer``. ``progress`` gets bytes of the archive."""
         ...
 
+    def changes(self, upper: Path, options: DiffOptions) -> list[Change]:
+        """What ``upper`` changes, by path; see ``changes.list_changes``."""
+        ...
+
     def pack(
-        self, items: Iterable[Item], out: Sink, *, timestamp: int | None = None, progress: Progress | None = None
+        self,
+        items: Iterable[Item],
+        out: Sink,
+        *,
+        timestamp: int | None = None,
+        extract: tuple[Path, ApplyOptions] | None = None,
+        earlier: Earlier | None = None,
+        progress: Progress | None = None,
     ) -> Written:
-        """Write a layer from a list; see ``pack.write_items``."""
+        """Write a layer from a list; see ``pack.write_items``. ``extract``: to there, at the same time.
+
+        What an ``earlier`` layer has as well is taken from there, and its extracted files get a second name.
+        """
         ...
 
     def walk(
@@ -207,6 +261,10 @@ class Trees(Protocol):
         """
         ...
 
+    def parts(self, dirs: Sequence[Path], path: str) -> list[Path]:
+        """The file, or the directories, top first, that the merged view shows at ``path``; raises NotFound."""
+        ...
+
     def read(self, dirs: Sequence[Path], path: str, *, limit: int) -> bytes:
         """The content of a file in the merged view; raises NotFound, InvalidInput (no file, or over ``limit``)."""
         ...
@@ -215,8 +273,11 @@ class Trees(Protocol):
         """Create a directory with the attributes of the root of the merged view ``like``, else 0755 of root."""
         ...
 
-    def copy(self, dirs: Sequence[Path], target: Path, *, progress: Progress | None = None) -> Usage:
-        """Copy the whole merged view to the new directory ``target``. ``progress`` gets bytes."""
+    def copy(self, dirs: Sequence[Path], target: Path, *, path: str = "", progress: Progress | None = None) -> Usage:
+        """Copy the merged view, or the directory ``path`` in it, to the new directory ``target``.
+
+        ``progress`` gets bytes. Raises NotFound where there is no ``path``.
+        """
         ...
 
     def usage(self, path: Path) -> Usage:

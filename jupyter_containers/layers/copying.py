@@ -1,9 +1,10 @@
-"""A merged view as one directory: the root file system where overlay is not to be had."""
+"""A merged view, or a part of it, as one directory: root file systems without overlay, the content of volumes."""
 
 from __future__ import annotations
 
 import errno
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.layers.attributes import Attributes
@@ -24,21 +25,23 @@ _PIECE: Final = 8 << 20
 _NO_RANGE_COPY: Final = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
-def copy_view(dirs: Sequence[Path], target: Path, *, progress: Progress | None = None) -> Usage:
-    """Copy what the layers ``dirs`` (top first) show together to the new directory ``target``.
+def copy_view(dirs: Sequence[Path], target: Path, *, path: str = "", progress: Progress | None = None) -> Usage:
+    """Copy what the layers ``dirs`` (top first) show together at ``path`` to the new directory ``target``.
 
     Owners, modes, times, attributes and hard links are kept; blocks are shared with the layers where the file system
     can. ``progress`` gets bytes of files.
 
     Raises
     ------
+    NotFound
+        when there is no ``path``.
     PermissionDenied, SystemFailure
         when the kernel refuses.
     """
     try:
         os.mkdir(target, 0o755)
         with LayerView(dirs) as view:
-            return _Copier(view, target, progress).run()
+            return _Copier(view, target, progress).run(path)
     except OSError as error:
         raise failure(error, f"copying layers to {target}") from error
 
@@ -54,27 +57,29 @@ class _Copier:
         self._links: dict[tuple[int, int], str] = {}
         self._bytes = 0
 
-    def run(self) -> Usage:
-        """Copy everything, then set the times of directories."""
-        entries = -1
-        directories: list[Node] = []
-        for node in self._view.walk("") if self._view.find("") else ():
-            entries += 1
-            path = f"{self._target}/{node.path}" if node.path else self._target
+    def run(self, top: str) -> Usage:
+        """Copy everything below ``top``, then set the times of directories."""
+        if not top and not self._view.find(""):
+            return Usage(0, 0)
+        count = 0
+        directories: list[tuple[Node, str]] = []
+        above = len((found := self._view.resolve(top)).path)
+        for count, node in enumerate(self._view.walk(found.path)):  # noqa: B007 - the number of the last one
+            below = node.path[above:].lstrip("/")
+            path = f"{self._target}/{below}" if below else self._target
             if node.kind == "dir":
                 self._directory(node, path)
-                directories.append(node)
+                directories.append((node, path))
             elif node.kind == "file":
                 self._file(node, path)
             else:
                 self._other(node, path)
-        for node in reversed(directories):
-            path = f"{self._target}/{node.path}" if node.path else self._target
+        for node, path in reversed(directories):
             os.utime(path, ns=(node.mtime, node.mtime), follow_symlinks=False)
-        return Usage(self._bytes, max(entries, 0))
+        return Usage(self._bytes, count)
 
     def _directory(self, node: Node, path: str) -> None:
-        if node.path:
+        if path != self._target:
             os.mkdir(path, 0o700)
         source = self._view.directory_fd(node)
         try:
@@ -161,18 +166,25 @@ def make_directory(path: Path, like: Sequence[Path] = ()) -> None:
         os.mkdir(path, 0o700)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            with LayerView(like) as view:
-                node = view.find("")
-                if node is None:
-                    Attributes().set_directory(fd, Entry(b"", "dir", 0o755))
-                    return
-                source = view.directory_fd(node)
-                try:
-                    Attributes().set_directory(fd, _entry(node, source))
-                finally:
-                    os.close(source)
-                os.utime(fd, ns=(node.mtime, node.mtime))
+            root = _root(tuple(like))
+            Attributes().set_directory(fd, root or Entry(b"", "dir", 0o755))
+            if root is not None:
+                os.utime(fd, ns=(root.mtime, root.mtime))
         finally:
             os.close(fd)
     except OSError as error:
         raise failure(error, f"creating {path}") from error
+
+
+@lru_cache(maxsize=64)
+def _root(dirs: tuple[Path, ...]) -> Entry | None:
+    """The root of a merged view of layers, which never change."""
+    with LayerView(dirs) as view:
+        node = view.find("")
+        if node is None:
+            return None
+        source = view.directory_fd(node)
+        try:
+            return _entry(node, source)
+        finally:
+            os.close(source)

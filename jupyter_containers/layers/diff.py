@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from jupyter_containers.errors import InvalidInput, Unsupported
 from jupyter_containers.layers.base import DiffOptions, Written
@@ -34,9 +33,10 @@ from jupyter_containers.layers.failures import failure
 from jupyter_containers.layers.tar import Entry, TarWriter
 from jupyter_containers.layers.tar.entry import NANOSECONDS
 from jupyter_containers.layers.view import LayerView
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from jupyter_containers.layers.base import Node, NodeKind, Progress, Sink
@@ -73,16 +73,17 @@ def write_layer(
     options = options or DiffOptions()
     try:
         with LayerView(options.lowers) as lowers:
-            differ = _Differ(lowers, out, options, progress)
+            writer = TarWriter(out)
+            differ = Differ(lowers, writer, options, progress)
             root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 differ.root(root)
             finally:
                 os.close(root)
-            digest = differ.writer.close()
+            digest = writer.close()
     except OSError as error:
         raise failure(error, f"reading the changes in {upper}") from error
-    return Written(digest, differ.writer.size, differ.writer.entries, differ.content_bytes)
+    return Written(digest, writer.size, writer.entries, differ.content_bytes)
 
 
 @dataclass(slots=True)
@@ -97,11 +98,20 @@ class _Directory:
     below: Node | None
 
 
-class _Differ:
-    """One pass over an upper directory."""
+class Entries(Protocol):
+    """What takes the entries: an archive, or a list of changes, which leaves ``content`` unread."""
 
-    def __init__(self, lowers: LayerView, out: Sink, options: DiffOptions, progress: Progress | None) -> None:
-        self.writer = TarWriter(out)
+    size: int
+
+    def add(self, entry: Entry, content: bytes | Iterable[bytes] = b"") -> None:
+        """The next entry."""
+
+
+class Differ:
+    """One pass over an upper directory; ``writer`` gets what it changes, in the order of an archive."""
+
+    def __init__(self, lowers: LayerView, writer: Entries, options: DiffOptions, progress: Progress | None) -> None:
+        self.writer = writer
         self.content_bytes = 0
         self._lowers = lowers
         self._progress = progress
@@ -109,13 +119,14 @@ class _Differ:
         self._exclude = {os.fsencode(path).strip(b"/") for path in options.exclude}
         self._normalize = options.normalize
         self._compare = options.compare
+        self._list_root = options.root
         self._links: dict[tuple[int, int], bytes] = {}
 
     def root(self, fd: int) -> None:
         """Everything. The root itself is written when its mode, owner or attributes changed."""
         node = self._lowers.find("")
         entry = self._entry(b"", os.fstat(fd), fd)
-        changed = node is not None and not self._same_directory(entry, node)
+        changed = self._list_root or (node is not None and not self._same_directory(entry, node))
         here = _Directory(entry, None, node)
         if changed:
             self._flush(here)

@@ -17,8 +17,9 @@ import errno
 import functools
 import os
 import stat
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from jupyter_containers.records import dataclass
 
 WHITEOUT_PREFIX: Final = b".wh."
 WHITEOUT_META: Final = b".wh..wh."

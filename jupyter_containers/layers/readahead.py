@@ -11,7 +11,7 @@ import threading
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from jupyter_containers.errors import LayerCorrupt
+from jupyter_containers.errors import LayerCorrupt, size_text
 from jupyter_containers.layers.compression import decompressor
 from jupyter_containers.oci.names import Digest
 
@@ -91,7 +91,7 @@ class ReadAhead:
         self.size += len(self._buffer)
         self._ended = not self._buffer
         if self._max is not None and self.size > self._max:
-            raise LayerCorrupt(f"layer has more than the {self._max} bytes allowed")
+            raise LayerCorrupt(f"layer has more than the {size_text(self._max)} allowed")
         if self._progress is not None:
             self._progress(taken)
         return not self._ended

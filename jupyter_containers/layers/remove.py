@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -124,7 +123,7 @@ def _empty(fd: int, top: int, depth: int) -> bool:
 def _lift(fd: int, name: bytes, top: int, status: os.stat_result) -> None:
     """Move a directory to the top; to move one its ``..`` must be writable."""
     os.close(_open_for_removal(fd, name, status))
-    os.rename(name, b".lifted-" + secrets.token_hex(8).encode(), src_dir_fd=fd, dst_dir_fd=top)
+    os.rename(name, b".lifted-" + os.urandom(8).hex().encode(), src_dir_fd=fd, dst_dir_fd=top)
 
 
 def usage(path: Path) -> Usage:

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from jupyter_containers.errors import SystemFailure
 from jupyter_containers.layers import wire
-from jupyter_containers.layers.apply import apply_layer
 from jupyter_containers.layers.base import (
     Applied,
     ApplyOptions,
+    Change,
     DiffOptions,
+    Earlier,
     Item,
     Node,
     Progress,
@@ -37,12 +38,8 @@ from jupyter_containers.layers.base import (
     Usage,
     Written,
 )
-from jupyter_containers.layers.copying import copy_view, make_directory
-from jupyter_containers.layers.diff import write_layer
 from jupyter_containers.layers.failures import failure
-from jupyter_containers.layers.pack import write_items
 from jupyter_containers.layers.remove import remove_tree, usage
-from jupyter_containers.layers.view import LayerView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,46 +53,88 @@ _START: Final = (
 
 
 class LocalTrees:
-    """Everything in this process: for root, and inside the worker."""
+    """Everything in this process: for root, and inside the worker.
+
+    What reads, writes and compares layers is imported when it is first used: a container's start and end need only
+    :meth:`make` and :meth:`remove`.
+    """
 
     def apply(
         self, blob: BinaryIO, target: Path, options: ApplyOptions, *, progress: Progress | None = None
     ) -> Applied:
         """See :meth:`Trees.apply`."""
+        from jupyter_containers.layers.apply import apply_layer  # noqa: PLC0415 - see above
+
         return apply_layer(blob, target, options=options, progress=progress)
 
     def diff(self, upper: Path, out: Sink, options: DiffOptions, *, progress: Progress | None = None) -> Written:
         """See :meth:`Trees.diff`."""
+        from jupyter_containers.layers.diff import write_layer  # noqa: PLC0415 - see above
+
         return write_layer(upper, out, options=options, progress=progress)
 
+    def changes(self, upper: Path, options: DiffOptions) -> list[Change]:
+        """See :meth:`Trees.changes`."""
+        from jupyter_containers.layers.changes import list_changes  # noqa: PLC0415 - see above
+
+        return list_changes(upper, options)
+
     def pack(
-        self, items: Iterable[Item], out: Sink, *, timestamp: int | None = None, progress: Progress | None = None
+        self,
+        items: Iterable[Item],
+        out: Sink,
+        *,
+        timestamp: int | None = None,
+        extract: tuple[Path, ApplyOptions] | None = None,
+        earlier: Earlier | None = None,
+        progress: Progress | None = None,
     ) -> Written:
         """See :meth:`Trees.pack`."""
+        if extract is not None:
+            from jupyter_containers.layers.passage import write_and_apply  # noqa: PLC0415 - see above
+
+            return write_and_apply(items, out, *extract, earlier=earlier, timestamp=timestamp, progress=progress)
+        from jupyter_containers.layers.pack import write_items  # noqa: PLC0415 - see above
+
         return write_items(items, out, timestamp=timestamp, progress=progress)
 
     def walk(
         self, dirs: Sequence[Path], path: str, *, follow: bool = True, recursive: bool = True, hashes: bool = False
     ) -> list[Node]:
         """See :meth:`Trees.walk`."""
+        from jupyter_containers.layers.view import LayerView  # noqa: PLC0415 - see above
+
         with LayerView(dirs) as view:
             if recursive:
                 return list(view.walk(path, follow=follow, hashes=hashes))
             node = view.resolve(path, follow=follow)
             return [node, *(view.listdir(node.path) if node.kind == "dir" else ())]
 
+    def parts(self, dirs: Sequence[Path], path: str) -> list[Path]:
+        """See :meth:`Trees.parts`."""
+        from jupyter_containers.layers.view import LayerView  # noqa: PLC0415 - see above
+
+        with LayerView(dirs) as view:
+            return [dirs[layer] / below for layer, below in view.parts(path)]
+
     def read(self, dirs: Sequence[Path], path: str, *, limit: int) -> bytes:
         """See :meth:`Trees.read`."""
+        from jupyter_containers.layers.view import LayerView  # noqa: PLC0415 - see above
+
         with LayerView(dirs) as view:
             return view.read_bytes(path, limit=limit)
 
     def make(self, path: Path, like: Sequence[Path] = ()) -> None:
         """See :meth:`Trees.make`."""
+        from jupyter_containers.layers.copying import make_directory  # noqa: PLC0415 - see above
+
         make_directory(path, like)
 
-    def copy(self, dirs: Sequence[Path], target: Path, *, progress: Progress | None = None) -> Usage:
+    def copy(self, dirs: Sequence[Path], target: Path, *, path: str = "", progress: Progress | None = None) -> Usage:
         """See :meth:`Trees.copy`."""
-        return copy_view(dirs, target, progress=progress)
+        from jupyter_containers.layers.copying import copy_view  # noqa: PLC0415 - see above
+
+        return copy_view(dirs, target, path=path, progress=progress)
 
     def usage(self, path: Path) -> Usage:
         """See :meth:`Trees.usage`."""
@@ -171,17 +210,32 @@ class WorkerTrees:
         """See :meth:`Trees.diff`."""
         return self._writing("diff", (upper, options), out, progress)
 
+    def changes(self, upper: Path, options: DiffOptions) -> list[Change]:
+        """See :meth:`Trees.changes`."""
+        return cast("list[Change]", self._call("changes", (upper, options)))
+
     def pack(
-        self, items: Iterable[Item], out: Sink, *, timestamp: int | None = None, progress: Progress | None = None
+        self,
+        items: Iterable[Item],
+        out: Sink,
+        *,
+        timestamp: int | None = None,
+        extract: tuple[Path, ApplyOptions] | None = None,
+        earlier: Earlier | None = None,
+        progress: Progress | None = None,
     ) -> Written:
         """See :meth:`Trees.pack`."""
-        return self._writing("pack", (list(items), timestamp), out, progress)
+        return self._writing("pack", (list(items), timestamp, extract, earlier), out, progress)
 
     def walk(
         self, dirs: Sequence[Path], path: str, *, follow: bool = True, recursive: bool = True, hashes: bool = False
     ) -> list[Node]:
         """See :meth:`Trees.walk`."""
         return cast("list[Node]", self._call("walk", (tuple(dirs), path, follow, recursive, hashes)))
+
+    def parts(self, dirs: Sequence[Path], path: str) -> list[Path]:
+        """See :meth:`Trees.parts`."""
+        return cast("list[Path]", self._call("parts", (tuple(dirs), path)))
 
     def read(self, dirs: Sequence[Path], path: str, *, limit: int) -> bytes:
         """See :meth:`Trees.read`."""
@@ -191,9 +245,9 @@ class WorkerTrees:
         """See :meth:`Trees.make`."""
         self._call("make", (path, tuple(like)))
 
-    def copy(self, dirs: Sequence[Path], target: Path, *, progress: Progress | None = None) -> Usage:
+    def copy(self, dirs: Sequence[Path], target: Path, *, path: str = "", progress: Progress | None = None) -> Usage:
         """See :meth:`Trees.copy`."""
-        return cast("Usage", self._call("copy", (tuple(dirs), target), progress=progress))
+        return cast("Usage", self._call("copy", (tuple(dirs), target, path), progress=progress))
 
     def usage(self, path: Path) -> Usage:
         """See :meth:`Trees.usage`."""
@@ -231,8 +285,26 @@ class WorkerTrees:
     ) -> object:
         """One call: pass a socket to the worker, send the request over it, wait for the result.
 
-        ``sent`` is called when the worker has the descriptors; ``out`` is a pipe it writes to and who wants that.
+        ``sent`` is called when the worker has the descriptors; ``out`` is a pipe it writes to and who wants that. A
+        worker that died before it read the request (then the connection is reset, unix(7)) is replaced.
         """
+        try:
+            return self._once(name, arguments, descriptors, progress=progress, sent=sent, out=out)
+        except SystemFailure as error:
+            if sent is not None or not isinstance(error.__cause__, ConnectionResetError | BrokenPipeError):
+                raise
+        return self._once(name, arguments, descriptors, progress=progress, sent=sent, out=out)
+
+    def _once(
+        self,
+        name: str,
+        arguments: tuple[object, ...],
+        descriptors: Sequence[int],
+        *,
+        progress: Progress | None,
+        sent: Callable[[], None] | None,
+        out: tuple[int, Sink] | None,
+    ) -> object:
         mine, theirs = socket.socketpair()
         with mine:
             try:

@@ -12,10 +12,9 @@ import io
 import os
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
-from jupyter_containers.errors import InvalidInput, NotFound, Unsupported
+from jupyter_containers.errors import InvalidInput, NotFound, Unsupported, size_text
 from jupyter_containers.layers.base import Node, NodeKind
 from jupyter_containers.layers.disk import (
     DIRECTORY,
@@ -28,6 +27,7 @@ from jupyter_containers.layers.disk import (
     read_record,
 )
 from jupyter_containers.layers.failures import failure
+from jupyter_containers.records import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,6 +100,14 @@ class LayerView:
         """The node at ``path``; raises NotFound."""
         return self._place(path, follow=follow).node
 
+    def parts(self, path: str) -> list[tuple[int, str]]:
+        """What makes up the file or the merged directory at ``path``: layer and path in it, top first; raises NotFound.
+
+        No symbolic link is in those paths.
+        """
+        place = self._place(path, follow=True)
+        return [(layer, place.node.path) for layer in place.layers or (place.node.layer,)]
+
     def listdir(self, path: str) -> list[Node]:
         """The nodes in a directory, sorted by name; raises NotFound, InvalidInput when it is no directory."""
         place = self._place(path, follow=True)
@@ -128,7 +136,7 @@ class LayerView:
         with self.open(path) as opened, io.BufferedReader(cast("io.RawIOBase", opened)) as buffered:
             data = buffered.read(limit + 1)
         if len(data) > limit:
-            raise InvalidInput(f"{path!r} has more than {limit} bytes")
+            raise InvalidInput(f"{path!r} has more than {size_text(limit)}")
         return data
 
     def parent_fd(self, node: Node) -> int:
@@ -298,7 +306,8 @@ class LayerView:
                 device = record.device[1:]
         target = os.readlink(name, dir_fd=fd) if kind == "symlink" and name is not None else ""
         size = status.st_size if kind == "file" else 0
-        return Node(path, kind, mode, uid, gid, size, status.st_mtime_ns, target, device, layer)
+        inode = (status.st_dev, status.st_ino) if kind == "file" and status.st_nlink > 1 else (0, 0)
+        return Node(path, kind, mode, uid, gid, size, status.st_mtime_ns, target, device, layer, inode=inode)
 
     def _open(self, node: Node) -> BinaryIO:
         if node.kind != "file":

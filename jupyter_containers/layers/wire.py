@@ -1,7 +1,8 @@
 """Values and errors as bytes, for the worker process: frames of marshal, nothing but a closed set of types.
 
 A frame is its length (4 bytes, little endian) and a marshalled value. Instances of the dataclasses in ``base``, paths
-and sets are tuples whose first element names the type.
+and sets are tuples whose first element names the type. A long list travels as deflated parts: as it is it would take
+several times its memory on both sides.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import marshal
 import socket
 import struct
-from dataclasses import fields
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
 MAX_FDS: Final = 3
 _LENGTH: Final = struct.Struct("<I")
+_PART: Final = 500
+"""Elements of a list from which on it travels in parts, of as many."""
+
 _VALUES: Final[dict[str, type]] = {
     kind.__name__: kind
     for kind in (
         base.Applied,
         base.ApplyOptions,
+        base.Change,
         base.DiffOptions,
+        base.Earlier,
         base.Item,
         base.Node,
         base.Usage,
@@ -50,6 +56,8 @@ def encode(value: Any) -> Any:
         coded = value
     elif isinstance(value, Path):
         coded = ("path", str(value))
+    elif isinstance(value, list) and len(value) > _PART:
+        coded = ("parts", [_part(value[at : at + _PART]) for at in range(0, len(value), _PART)])
     elif isinstance(value, list | tuple):
         coded = ("tuple" if isinstance(value, tuple) else "list", [encode(item) for item in value])
     elif isinstance(value, frozenset):
@@ -57,14 +65,18 @@ def encode(value: Any) -> Any:
     elif isinstance(value, dict):
         coded = {key: encode(item) for key, item in value.items()}
     elif type(value).__name__ in _VALUES:
-        coded = (type(value).__name__, [encode(getattr(value, field.name)) for field in fields(value)])
+        coded = (type(value).__name__, [encode(getattr(value, name)) for name in value.__match_args__])
     else:
         raise TypeError(f"{type(value)} does not travel")
     return coded
 
 
+def _part(items: list[Any]) -> bytes:
+    return zlib.compress(marshal.dumps([encode(item) for item in items]), 1)
+
+
 def decode(data: Any) -> Any:
-    """What :func:`encode` was given."""
+    """What :func:`encode` was given; the parts of a long list are taken out of ``data``."""
     if isinstance(data, dict):
         return {key: decode(item) for key, item in data.items()}
     if not isinstance(data, tuple):
@@ -72,6 +84,13 @@ def decode(data: Any) -> Any:
     kind, content = data
     if isinstance(content, str):
         return _TEXTS[kind](content)
+    if kind == "parts":
+        content.reverse()
+        whole: list[Any] = []
+        while content:
+            part = marshal.loads(zlib.decompress(content.pop()))  # noqa: S302 - from our own process
+            whole += [decode(item) for item in part]
+        return whole
     items = [decode(item) for item in content]
     return _VALUES[kind](*items) if kind in _VALUES else _SEQUENCES[kind](items)
 
@@ -99,10 +118,12 @@ def decode_error(data: dict[str, str | None]) -> EngineError:
 def send(sock: socket.socket, value: Any, descriptors: Iterable[int] = ()) -> None:
     """Send a frame and descriptors with it. Raises OSError."""
     data = marshal.dumps(value)
-    frame = _LENGTH.pack(len(data)) + data
-    sent = socket.send_fds(sock, [frame], list(descriptors))
-    if sent < len(frame):  # not with nothing left: the other side may have answered and gone by now
-        sock.sendall(memoryview(frame)[sent:])
+    head = _LENGTH.pack(len(data))
+    sent = socket.send_fds(sock, [head, data], list(descriptors))
+    for piece in (head, data):
+        if sent < len(piece):  # not with nothing left: the other side may have answered and gone by now
+            sock.sendall(memoryview(piece)[sent:])
+        sent = max(0, sent - len(piece))
 
 
 def receive(sock: socket.socket) -> Any:
@@ -119,12 +140,12 @@ def receive_with_descriptors(sock: socket.socket) -> tuple[Any, list[int]]:
     return marshal.loads(_exactly(sock, _LENGTH.unpack(head)[0])), descriptors  # noqa: S302 - from our own process
 
 
-def _exactly(sock: socket.socket, count: int) -> bytes:
-    parts = []
-    while count:
-        data = sock.recv(min(count, 1 << 20))
-        if not data:
+def _exactly(sock: socket.socket, count: int) -> bytearray:
+    data = bytearray(count)
+    left = memoryview(data)
+    while left:
+        received = sock.recv_into(left)
+        if not received:
             raise EOFError
-        parts.append(data)
-        count -= len(data)
-    return b"".join(parts)
+        left = left[received:]
+    return data

@@ -107,10 +107,15 @@ def _diff(trees: LocalTrees, arguments: Any, descriptors: list[int], progress: P
         os.close(descriptors[0])
 
 
+def _changes(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progress: Progress | None) -> object:
+    return trees.changes(*arguments)
+
+
 def _pack(trees: LocalTrees, arguments: Any, descriptors: list[int], progress: Progress | None) -> object:
-    items, timestamp = arguments
+    items, timestamp, extract, earlier = arguments
+    out = _Pipe(descriptors[0])
     try:
-        return trees.pack(items, _Pipe(descriptors[0]), timestamp=timestamp, progress=progress)
+        return trees.pack(items, out, timestamp=timestamp, extract=extract, earlier=earlier, progress=progress)
     finally:
         os.close(descriptors[0])
 
@@ -118,6 +123,10 @@ def _pack(trees: LocalTrees, arguments: Any, descriptors: list[int], progress: P
 def _walk(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progress: Progress | None) -> object:
     dirs, path, follow, recursive, hashes = arguments
     return trees.walk(dirs, path, follow=follow, recursive=recursive, hashes=hashes)
+
+
+def _parts(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progress: Progress | None) -> object:
+    return trees.parts(*arguments)
 
 
 def _read(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progress: Progress | None) -> object:
@@ -130,8 +139,8 @@ def _make(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progress:
 
 
 def _copy(trees: LocalTrees, arguments: Any, _descriptors: list[int], progress: Progress | None) -> object:
-    dirs, target = arguments
-    return trees.copy(dirs, target, progress=progress)
+    dirs, target, path = arguments
+    return trees.copy(dirs, target, path=path, progress=progress)
 
 
 def _usage(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progress: Progress | None) -> object:
@@ -145,8 +154,10 @@ def _remove(trees: LocalTrees, arguments: Any, _descriptors: list[int], _progres
 _OPERATIONS: Final[dict[str, Callable[[LocalTrees, Any, list[int], Progress | None], object]]] = {
     "apply": _apply,
     "diff": _diff,
+    "changes": _changes,
     "pack": _pack,
     "walk": _walk,
+    "parts": _parts,
     "read": _read,
     "make": _make,
     "copy": _copy,

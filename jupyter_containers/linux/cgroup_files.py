@@ -26,6 +26,27 @@ def make(path: str) -> None:
             inherit_cpuset(parent)
 
 
+def below(base: str, place: str, name: str) -> str:
+    """The directory of a container: what ``cgroupsPath`` of its configuration asks for, or one of its name."""
+    parts = [part for part in (place or name).split("/") if part not in {"", "."}]
+    if ".." in parts or not parts:
+        raise ValueError(f"not a path of a cgroup: {place!r}")
+    return "/".join([base, *([] if place.startswith("/") else [PARENT]), *parts])
+
+
+def make_parents(base: str, path: str) -> list[str]:
+    """Make the directories between ``base`` and ``path``, both left out; they are returned from the top down."""
+    parents: list[str] = []
+    for part in path[len(base) + 1 :].split("/")[:-1]:
+        parents.append(f"{parents[-1] if parents else base}/{part}")
+        try:
+            os.mkdir(parents[-1], 0o755)
+        except FileExistsError:
+            continue
+        inherit_cpuset(parents[-1])
+    return parents
+
+
 def inherit_cpuset(path: str) -> None:
     """A new cpuset of version 1 is empty, and takes no process until it has CPUs and memory nodes."""
     for file in ("cpuset.cpus", "cpuset.mems"):
@@ -61,11 +82,12 @@ def _children(path: str) -> list[str]:
         return []
 
 
-def write(path: str, text: str) -> None:
-    """Write a file that exists; :exc:`OSError` has its name."""
+def write(path: str, *texts: str) -> None:
+    """Write texts, one after the other, to a file that exists; :exc:`OSError` has its name."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, text.encode())
+        for text in texts:
+            os.write(descriptor, text.encode())
     except OSError as error:
         error.filename = path
         raise

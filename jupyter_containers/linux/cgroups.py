@@ -1,15 +1,7 @@
-"""Control groups: where on this host containers can be limited, and what the small processes do there.
+"""Control groups of containers: making, limiting, freezing and removing them, by a plan.
 
-A host has version 1 (a hierarchy for each controller), version 2 (one hierarchy), both at once (*hybrid*: a controller
-is on one side or the other), or none that we may write to. :class:`CgroupHost` finds out, and makes of a container's
-limits a :class:`CgroupPlan`: plain paths and texts, which travel to the monitor by ``marshal``. The functions that take
-a plan import nothing, because the small processes call them.
-
-Where containers go: into ``jupyter-containers/<name>`` below the *topmost* writable directory of a hierarchy on the way
-from its root to our own cgroup. For root that is the root of the hierarchy. Not below our own cgroup, as a container
-would then count against the limits of the notebook server or the session that happened to start it, and would keep that
-session's cgroup from being removed. For other users it is what was delegated to them, and on version 2 our own cgroup
-has to be inside it: the kernel moves a process only where the mover may write to the common ancestor.
+A :class:`CgroupPlan` is plain paths and texts, which travel to the monitor by ``marshal``; ``cgroup_host.py`` makes it.
+The functions that take one import next to nothing, because the small processes call them.
 
 Sources: cgroups(7); the kernel's admin-guide/cgroup-v1 and admin-guide/cgroup-v2.
 """
@@ -21,14 +13,10 @@ from errno import EBUSY, EINVAL, ENOENT
 from time import monotonic, sleep
 
 from jupyter_containers.linux import cgroup_files as files
-from jupyter_containers.linux.cgroup_files import PARENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Literal, TypedDict
-
-    from jupyter_containers.oci.runtime_spec import Resources
+    from typing import TypedDict
 
     class CgroupPlan(TypedDict):
         """The cgroups of one container.
@@ -53,35 +41,8 @@ if TYPE_CHECKING:
         writes: list[tuple[str, str]]
         device_program: bytes
 
-    class CgroupStats(TypedDict, total=False):
-        """What a container uses: nanoseconds of CPU time, bytes, a number of tasks.
 
-        ``memory`` is without the file cache that can be given back at once; ``memory_limit`` is missing without one.
-        """
-
-        cpu: int
-        cpu_user: int
-        cpu_system: int
-        memory: int
-        memory_peak: int
-        memory_limit: int
-        pids: int
-        io_read: int
-        io_write: int
-
-    Version = Literal["v1", "v2", "hybrid", "none"]
-
-CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer", "blkio", "cpuset", "devices")
-"""The controllers of version 1 that are used; those of version 2 have the same names or, for blkio, ``io``."""
-
-_ALWAYS = ("memory", "cpu", "cpuacct", "pids", "freezer", "blkio")
-_ON_DEMAND = ("cpuset", "devices")
-_UNIFIED_WANTED = ("memory", "cpu", "pids", "io", "cpuset")
-_NO_LIMIT = 1 << 62  # version 1 shows "no limit" as the largest number of pages
 _PATIENCE = 2.0  # seconds for the kernel to take the last process out of a cgroup
-
-
-# -- for the small processes -----------------------------------------------------------------------------------------
 
 
 def create(plan: CgroupPlan) -> None:
@@ -95,6 +56,13 @@ def create(plan: CgroupPlan) -> None:
         _filter_devices(plan)
 
 
+def show(plan: CgroupPlan) -> None:
+    """Let others than root look at the cgroups: the root of a container's user namespace is one."""
+    for path in _paths(plan):
+        os.chmod(os.path.dirname(path), 0o711)  # noqa: S103 - see above
+        os.chmod(path, 0o755)  # noqa: S103 - the same
+
+
 def apply(plan: CgroupPlan) -> None:
     """Write the limits, also those of a container that runs. Raises :exc:`OSError` naming the file.
 
@@ -102,15 +70,65 @@ def apply(plan: CgroupPlan) -> None:
     after the others.
     """
     again = []
-    for path, text in plan["writes"]:
+    for path, texts in _by_file(plan["writes"]):
         try:
-            files.write(path, text)
+            _write(path, texts)
         except OSError as error:
             if error.errno != EINVAL:
                 raise
-            again.append((path, text))
-    for path, text in again:
-        files.write(path, text)
+            again.append((path, texts))
+    for path, texts in again:
+        _write(path, texts)
+
+
+def _by_file(writes: list[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """The writes in their order, with those that follow each other in one file together: rules for devices."""
+    found: list[tuple[str, list[str]]] = []
+    for path, text in writes:
+        if found and found[-1][0] == path:
+            found[-1][1].append(text)
+        else:
+            found.append((path, [text]))
+    return found
+
+
+def _write(path: str, texts: list[str]) -> None:
+    """Write a file, or of several names joined by ``|`` the first that is there, with the text in the same place."""
+    if "|" not in path:
+        files.write(path, *texts)
+        return
+    for text in texts:
+        _write_first(path, text)
+
+
+def _write_first(path: str, text: str) -> None:
+    first, *others = path.split("|")
+    directory = first.rpartition("/")[0]
+    texts = text.split("|")
+    for number, name in enumerate([first, *(f"{directory}/{other}" for other in others)]):
+        if files.written(name, texts[min(number, len(texts) - 1)]):
+            return
+    raise OSError(ENOENT, "this kernel has no such limit", path)
+
+
+def check_usage(plan: CgroupPlan, limit: int) -> None:
+    """Raise :exc:`OSError` (EBUSY) for a limit of memory below what is used: version 2 would kill, not refuse."""
+    used = files.number(f"{plan['unified']}/memory.current") if "memory" not in plan["dirs"] and limit > 0 else None
+    if used is not None and used > limit:
+        raise OSError(EBUSY, f"resources.memory.limit: {used} bytes are used, more than the new limit of {limit}")
+
+
+def rename(plan: CgroupPlan, new: CgroupPlan) -> None:
+    """Give the directories of a plan for version 1 the names they have in another, with what runs in them.
+
+    What has such a name already, of an earlier run of the same container, must be empty, and is removed.
+    """
+    for path, wanted in zip(_paths(plan), _paths(new), strict=True):
+        try:
+            os.rename(path, wanted)
+        except FileExistsError:
+            files.remove(wanted, monotonic() + _PATIENCE)
+            os.rename(path, wanted)
 
 
 def attach(plan: CgroupPlan, pid: int, *, unified: bool = True) -> None:
@@ -198,289 +216,17 @@ def oom_kills(plan: CgroupPlan) -> int:
     return files.field(f"{plan['unified']}/memory.events", "oom_kill") or 0 if plan["unified"] else 0
 
 
-def stats(plan: CgroupPlan) -> CgroupStats:
-    """What the container uses now. A number nobody counts on this host is missing."""
-    found: CgroupStats = {}
-    dirs, unified = plan["dirs"], plan["unified"]
-    if unified:
-        _stats_v2(unified, found)
-    if "cpuacct" in dirs:
-        _put(found, "cpu", files.number(f"{dirs['cpuacct']}/cpuacct.usage"))
-        _put(found, "cpu_user", files.number(f"{dirs['cpuacct']}/cpuacct.usage_user"))
-        _put(found, "cpu_system", files.number(f"{dirs['cpuacct']}/cpuacct.usage_sys"))
-    if "memory" in dirs:
-        usage = files.number(f"{dirs['memory']}/memory.usage_in_bytes")
-        cache = files.field(f"{dirs['memory']}/memory.stat", "total_inactive_file") or 0
-        _put(found, "memory", None if usage is None else max(usage - cache, 0))
-        _put(found, "memory_peak", files.number(f"{dirs['memory']}/memory.max_usage_in_bytes"))
-        _put(found, "memory_limit", _limit(files.number(f"{dirs['memory']}/memory.limit_in_bytes")))
-    if "pids" in dirs:
-        _put(found, "pids", files.number(f"{dirs['pids']}/pids.current"))
-    if "blkio" in dirs:
-        text = files.read(f"{dirs['blkio']}/blkio.throttle.io_service_bytes_recursive")
-        for key, word in (("io_read", "Read"), ("io_write", "Write")):
-            _put(found, key, sum(int(line.split()[2]) for line in text.splitlines() if line.split()[1:2] == [word]))
-    return found
-
-
-def remove(plan: CgroupPlan) -> None:
+def remove(plan: CgroupPlan, *, patience: float = _PATIENCE) -> None:
     """Remove the directories, and those the container made in them.
 
-    A cgroup stays busy until its last process was reaped: that is waited for, two seconds at most, then
+    A cgroup stays busy until its last process was reaped: that is waited for, ``patience`` seconds at most, then
     :exc:`OSError` (EBUSY) is raised. Directories that are gone already are no error.
     """
-    deadline = monotonic() + _PATIENCE
+    deadline = monotonic() + patience
     for path in _paths(plan):
         files.remove(path, deadline)
-
-
-# -- for the engine --------------------------------------------------------------------------------------------------
-
-
-class CgroupHost:
-    """The cgroups of this host that we may use.
-
-    Parameters
-    ----------
-    version
-        ``v1``, ``v2``, ``hybrid`` or ``none``.
-    bases
-        For each controller of version 1 the directory that has or gets ``jupyter-containers``.
-    unified
-        The same for version 2, or empty.
-    unified_controllers
-        The controllers that version 2 offers there.
-    reasons
-        Why a controller cannot be used, for those that cannot.
-    """
-
-    def __init__(
-        self,
-        version: Version,
-        bases: dict[str, str],
-        unified: str = "",
-        unified_controllers: Iterable[str] = (),
-        reasons: dict[str, str] | None = None,
-    ) -> None:
-        self.version = version
-        self.bases = bases
-        self.unified = unified
-        self.unified_controllers = tuple(unified_controllers)
-        self.reasons = dict(reasons or {})
-
-    @classmethod
-    def detect(cls, proc: str = "/proc/self") -> CgroupHost:
-        """Look at the mounted hierarchies. Nothing is made or changed; never raises."""
-        from jupyter_containers.linux.cgroup_hierarchies import (  # noqa: PLC0415 - the small processes do without
-            hierarchies,
-            own_paths,
-            topmost_writable,
-        )
-
-        own = own_paths(files.read(f"{proc}/cgroup"))
-        bases: dict[str, str] = {}
-        reasons: dict[str, str] = {}
-        unified = ""
-        unified_controllers: tuple[str, ...] = ()
-        mounted: set[str] = set()
-        for root, mount_point, kind, options in hierarchies(files.read(f"{proc}/mountinfo")):
-            names = [""] if kind == "cgroup2" else [name for name in CONTROLLERS if name in options]
-            for name in names:
-                mounted.add(kind)
-                base = topmost_writable(mount_point, root, own.get(name, "/"))
-                if not base:
-                    reasons[name] = f"{mount_point} is not writable for uid {os.geteuid()}"
-                elif kind == "cgroup2":
-                    unified, unified_controllers = base, tuple(files.read(f"{base}/cgroup.controllers").split())
-                else:
-                    bases[name] = base
-        version: Version = "none"
-        if bases:
-            version = "hybrid" if unified and set(unified_controllers) & set(_UNIFIED_WANTED) else "v1"
-        elif unified:
-            version = "v2"
-        if not mounted:
-            reasons[""] = "no cgroup hierarchy is mounted"
-        return cls(version, bases, unified, unified_controllers, reasons)
-
-    @property
-    def writable(self) -> bool:
-        """Whether containers get a cgroup at all."""
-        return bool(self.bases) or self.version in {"v2", "hybrid"}
-
-    def can_limit(self, controller: str) -> bool:
-        """Whether limits of a controller can be set: ``memory``, ``cpu``, ``pids``, ``cpuset``, ``devices`` ..."""
-        if controller == "devices" and self.version in {"v2", "hybrid"} and os.geteuid() == 0:
-            return True
-        return controller in self.bases or (bool(self.unified) and controller in self.unified_controllers)
-
-    def why_not(self, controller: str) -> str:
-        """Why a controller cannot be used, one line; empty if it can."""
-        if self.can_limit(controller):
-            return ""
-        if controller in self.reasons:
-            return self.reasons[controller]
-        if self.unified:
-            return f"{self.unified} does not offer the {controller} controller"
-        return self.reasons.get("", f"no {controller} controller is mounted")
-
-    def plan(self, name: str, resources: Resources | None = None) -> CgroupPlan | None:
-        """The cgroups for a container.
-
-        Parameters
-        ----------
-        name
-            The container's id: one path component.
-        resources
-            Its limits. Without any, it still gets cgroups, for its figures, pausing and killing.
-
-        Returns
-        -------
-        The plan, or None where there is no cgroup to use and no limit to set.
-
-        Raises
-        ------
-        Unsupported
-            A limit that cannot be set here; the message says what is missing.
-        """
-        if not name or "/" in name or name.startswith("."):
-            raise ValueError(f"not a name for a cgroup: {name!r}")
-        from jupyter_containers.linux import cgroup_limits  # noqa: PLC0415 - the small processes do without
-
-        given, program = self._device_rules(resources or {})
-        asked_v1, asked_v2 = cgroup_limits.v1_writes(given), cgroup_limits.v2_writes(given)
-        if given.get("unified") and not self.unified:
-            raise self._unsupported("unified", "files of cgroup v2 were named, and there is no cgroup v2 to write to")
-        for controller, _file, _text in asked_v1:
-            if not self.can_limit(controller):
-                raise self._unsupported(controller)
-        if self.unified and "memory" not in self.bases and (refused := cgroup_limits.refused_by_v2(given)):
-            raise self._unsupported("memory", refused)
-
-        needed = {controller for controller, _file, _text in asked_v1}
-        dirs = {
-            controller: f"{base}/{PARENT}/{name}"
-            for controller, base in self.bases.items()
-            if controller in _ALWAYS or (controller in _ON_DEMAND and controller in needed)
-        }
-        unified = f"{self.unified}/{PARENT}/{name}" if self.version in {"v2", "hybrid"} else ""
-        writes = [(f"{dirs[controller]}/{file}", text) for controller, file, text in asked_v1 if controller in dirs]
-        if unified:
-            here = [write for write in asked_v2 if write[0] not in dirs]
-            self._enable({controller for controller, _file, _text in here})
-            writes += [(f"{unified}/{file}", text) for _controller, file, text in here]
-        self._check_swap(writes)
-        if not dirs and not unified:
-            return None
-        return {"name": name, "dirs": dirs, "unified": unified, "writes": writes, "device_program": program}
-
-    def existing(self) -> list[str]:
-        """The names of containers that have a cgroup here, running or left behind by a crash."""
-        found: set[str] = set()
-        for base in {*self.bases.values(), self.unified} - {""}:
-            try:
-                with os.scandir(f"{base}/{PARENT}") as entries:
-                    found.update(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-            except OSError as error:
-                if error.errno != ENOENT:
-                    raise
-        return sorted(found)
-
-    def find(self, name: str) -> CgroupPlan:
-        """A plan without limits for what exists of a container's cgroups: to remove, or to look at."""
-        dirs = {controller: f"{base}/{PARENT}/{name}" for controller, base in self.bases.items()}
-        unified = f"{self.unified}/{PARENT}/{name}" if self.unified else ""
-        return {
-            "name": name,
-            "dirs": {controller: path for controller, path in dirs.items() if os.path.isdir(path)},
-            "unified": unified if os.path.isdir(unified) else "",
-            "writes": [],
-            "device_program": b"",
-        }
-
-    def _device_rules(self, resources: Resources) -> tuple[Resources, bytes]:
-        """The limits that are files here, and the device rules as a program where they are not (version 2).
-
-        For others than root the rules are left out: in a user namespace no device can be made, and the kernel opens
-        none on a file system that was mounted from there, so there is nothing to forbid.
-        """
-        rules = resources.get("devices")
-        if not rules or "devices" in self.bases:
-            return resources, b""
-        rest = resources.copy()
-        del rest["devices"]
-        if os.geteuid() != 0:
-            return rest, b""
-        if self.version not in {"v2", "hybrid"}:
-            raise self._unsupported("devices")
-        from jupyter_containers.linux.device_filter import compile_rules  # noqa: PLC0415 - on version 2 only
-
-        return rest, compile_rules(rules)
-
-    def _enable(self, needed: set[str]) -> None:
-        """Hand the controllers of version 2 down to our directory; raise for one that is needed and cannot be."""
-        parent = f"{self.unified}/{PARENT}"
-        try:
-            files.make(parent)
-        except OSError as error:
-            raise self._unsupported("", f"{parent} cannot be made: {error.strerror}") from error
-        for controller in sorted(set(_UNIFIED_WANTED) & set(self.unified_controllers) | needed):
-            for directory in (self.unified, parent):
-                try:
-                    if controller not in files.read(f"{directory}/cgroup.subtree_control").split():
-                        files.write(f"{directory}/cgroup.subtree_control", f"+{controller}")
-                except OSError as error:
-                    if controller not in needed:
-                        break
-                    why = "it has processes of its own" if error.errno == EBUSY else error.strerror
-                    raise self._unsupported(controller, f"{directory} cannot hand down {controller}: {why}") from error
-
-    def _check_swap(self, writes: list[tuple[str, str]]) -> None:
-        """A kernel without swap accounting has no file to write to, which is seen in the parent directory."""
-        for path, _text in writes:
-            file = path.rpartition("/")[2]
-            if file == "memory.memsw.limit_in_bytes" and not os.path.exists(f"{self.bases['memory']}/{file}"):
-                raise self._unsupported("memory", "the kernel does not account for swap (swapaccount=1 turns it on)")
-
-    def _unsupported(self, controller: str, why: str = "") -> Exception:
-        from jupyter_containers.errors import Unsupported  # noqa: PLC0415 - the small processes do without
-
-        what = {"": "limits", "unified": "the limits given"}.get(controller, f"a limit of {controller}")
-        hint = "Leave the limit out, or run as root."
-        if os.geteuid() and self.version in {"v2", "none"}:
-            hint = "Have systemd delegate it: systemd-run --user --scope -p Delegate=yes, or leave the limit out."
-        return Unsupported(f"{what} cannot be set: {why or self.why_not(controller)}", hint=hint)
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
 
 
 def _paths(plan: CgroupPlan) -> dict[str, None]:
     """The directories, each once (controllers may be mounted together), memory first."""
     return dict.fromkeys([*plan["dirs"].values(), *([plan["unified"]] if plan["unified"] else [])])
-
-
-def _limit(value: int | None) -> int | None:
-    return None if value is None or value >= _NO_LIMIT else value
-
-
-def _put(found: CgroupStats, key: str, value: int | None) -> None:
-    if value is not None:
-        found[key] = value  # type: ignore[literal-required]  # called with keys of CgroupStats
-
-
-def _stats_v2(path: str, found: CgroupStats) -> None:
-    for key, field in (("cpu", "usage_usec"), ("cpu_user", "user_usec"), ("cpu_system", "system_usec")):
-        value = files.field(f"{path}/cpu.stat", field)
-        _put(found, key, None if value is None else value * 1000)
-    usage = files.number(f"{path}/memory.current")
-    cache = files.field(f"{path}/memory.stat", "inactive_file") or 0
-    _put(found, "memory", None if usage is None else max(usage - cache, 0))
-    _put(found, "memory_peak", files.number(f"{path}/memory.peak"))  # Linux 5.19
-    _put(found, "memory_limit", files.number(f"{path}/memory.max"))
-    _put(found, "pids", files.number(f"{path}/pids.current"))
-    text = files.read(f"{path}/io.stat")
-    if text or os.path.exists(f"{path}/io.stat"):
-        pairs = [word.partition("=") for line in text.splitlines() for word in line.split()[1:]]
-        for key, name in (("io_read", "rbytes"), ("io_write", "wbytes")):
-            _put(found, key, sum(int(value) for word, _, value in pairs if word == name))

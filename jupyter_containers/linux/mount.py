@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import os
 
-from jupyter_containers.linux.syscalls import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, call
+from jupyter_containers.linux.syscalls import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    call,
+    openat2,
+)
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -29,7 +37,9 @@ MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MS_RELATIME = 1 << 21
+MS_I_VERSION = 1 << 23
 MS_STRICTATIME = 1 << 24
+MS_LAZYTIME = 1 << 25
 
 MNT_DETACH = 2
 
@@ -41,6 +51,7 @@ MOUNT_ATTR__ATIME = 0x70
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_IDMAP = 0x00100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
 
 _FSCONFIG_SET_FLAG = 0
@@ -84,6 +95,10 @@ _FLAGS = {
     "nostrictatime": (0, MS_STRICTATIME),
     "nosymfollow": (MS_NOSYMFOLLOW, 0),
     "symfollow": (0, MS_NOSYMFOLLOW),
+    "iversion": (MS_I_VERSION, 0),
+    "noiversion": (0, MS_I_VERSION),
+    "lazytime": (MS_LAZYTIME, 0),
+    "nolazytime": (0, MS_LAZYTIME),
     "silent": (MS_SILENT, 0),
     "loud": (0, MS_SILENT),
     "bind": (MS_BIND, 0),
@@ -110,8 +125,14 @@ _ATTRIBUTES = {
     MS_NOSYMFOLLOW: MOUNT_ATTR_NOSYMFOLLOW,
 }
 _ATIMES = {MS_NOATIME: MOUNT_ATTR_NOATIME, MS_STRICTATIME: MOUNT_ATTR_STRICTATIME, MS_RELATIME: 0}
-# rro and its like: the attribute for a mount and all below it
-_RECURSIVE = {"rro": MS_RDONLY, "rnosuid": MS_NOSUID, "rnodev": MS_NODEV, "rnoexec": MS_NOEXEC, "rnoatime": MS_NOATIME}
+# The same for a mount and all mounts below it: rro, rrw, rnosuid, rsuid ... Options of a file system have no such form.
+_RECURSIVE = {
+    f"r{name}": pair
+    for name, pair in _FLAGS.items()
+    if (pair[0] | pair[1]) & (sum(_ATTRIBUTES) | sum(_ATIMES)) and not pair[0] & MS_BIND
+}
+#: Options the runtime does itself: ``Options.own``.
+_OWN = {"idmap", "ridmap", "tmpcopyup"}
 
 
 class Options:
@@ -123,19 +144,22 @@ class Options:
         ``MS_*`` bits of the mount itself.
     cleared
         ``MS_*`` bits the options take away (``rw``, ``suid``).
-    recursive
-        ``MS_*`` bits for the mount and all mounts below (``rro``).
+    recursive, recursive_cleared
+        The same for the mount and all mounts below (``rro``, ``rrw``).
     propagation
         ``MS_PRIVATE`` and its like to apply afterwards, in order.
+    own
+        What is the runtime's affair: ``idmap``, ``ridmap``, ``tmpcopyup``.
     data
         What is left for the file system, in order.
     """
 
-    __slots__ = ("cleared", "data", "flags", "propagation", "recursive")
+    __slots__ = ("cleared", "data", "flags", "own", "propagation", "recursive", "recursive_cleared")
 
     def __init__(self, options: list[str]) -> None:
-        self.flags = self.cleared = self.recursive = 0
+        self.flags = self.cleared = self.recursive = self.recursive_cleared = 0
         self.propagation: list[int] = []
+        self.own: set[str] = set()
         self.data: list[str] = []
         for option in options:
             if option in _FLAGS:
@@ -145,23 +169,35 @@ class Options:
             elif option in _PROPAGATION:
                 self.propagation.append(_PROPAGATION[option])
             elif option in _RECURSIVE:
-                self.recursive |= _RECURSIVE[option]
+                on, off = _RECURSIVE[option]
+                self.recursive = (self.recursive | on) & ~off
+                self.recursive_cleared = (self.recursive_cleared | off) & ~on
+            elif option in _OWN:
+                self.own.add(option)
             else:
                 self.data.append(option)
 
 
-def attributes(flags: int) -> tuple[int, int]:
+def attributes(flags: int, cleared: int = 0) -> tuple[int, int]:
     """``MS_*`` bits as mount_setattr(2) takes them: what to set and what to clear."""
-    set_bits = 0
+    set_bits = clear_bits = 0
     for flag, attribute in _ATTRIBUTES.items():
         if flags & flag:
             set_bits |= attribute
-    clear_bits = 0
+        if cleared & flag:
+            clear_bits |= attribute
     for flag, attribute in _ATIMES.items():
         if flags & flag:
             set_bits |= attribute
-            clear_bits = MOUNT_ATTR__ATIME
+            clear_bits |= MOUNT_ATTR__ATIME
+    if cleared & (MS_NOATIME | MS_STRICTATIME):
+        clear_bits |= MOUNT_ATTR__ATIME  # without a new one in its place this is relatime, the kernel's usual
     return set_bits, clear_bits
+
+
+def known_options() -> list[str]:
+    """The options that are not a file system's own, sorted."""
+    return sorted({*_FLAGS, *_PROPAGATION, *_RECURSIVE, *_OWN})
 
 
 def mount(source: bytes | None, target: bytes, kind: bytes | None, flags: int = 0, data: bytes | None = None) -> None:
@@ -182,7 +218,13 @@ def pivot_root(new_root: bytes, put_old: bytes) -> None:
 
 
 def set_attributes(
-    descriptor: int, set_bits: int = 0, clear_bits: int = 0, *, propagation: int = 0, recursive: bool = False
+    descriptor: int,
+    set_bits: int = 0,
+    clear_bits: int = 0,
+    *,
+    propagation: int = 0,
+    recursive: bool = False,
+    user_namespace: int = 0,
 ) -> None:
     """Change the attributes of the mount a descriptor stands for, mount_setattr(2), Linux 5.12.
 
@@ -196,8 +238,11 @@ def set_attributes(
         One of MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE, or 0 for no change.
     recursive
         Do the same to all mounts below.
+    user_namespace
+        For MOUNT_ATTR_IDMAP: a descriptor of the user namespace with the mapping.
     """
-    attribute = b"".join(value.to_bytes(8, "little") for value in (set_bits, clear_bits, propagation, 0))
+    values = (set_bits, clear_bits, propagation, user_namespace)
+    attribute = b"".join(value.to_bytes(8, "little") for value in values)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     call("mount_setattr", descriptor, b"", flags, attribute, len(attribute))
 
@@ -206,6 +251,21 @@ def open_tree(directory: int, path: bytes, *, recursive: bool = False) -> int:
     """A detached copy of a mount, as ``mount --bind`` makes; follows a symbolic link at the end of the path."""
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return call("open_tree", directory, path, flags | (0 if path else AT_EMPTY_PATH))
+
+
+def open_source(path: bytes, below: bytes = b"", *, recursive: bool = False) -> int:
+    """A detached copy of the mount at ``path``, or of what is below it; no symbolic link leads out of ``path``."""
+    if not below:
+        return open_tree(AT_FDCWD, path, recursive=recursive)
+    top = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = openat2(top, below, os.O_PATH, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    finally:
+        os.close(top)
+    try:
+        return open_tree(found, b"", recursive=recursive)
+    finally:
+        os.close(found)
 
 
 def attach(tree: int, target: int) -> None:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _NETLINK_ROUTE = 0
 _NLMSG_ERROR = 2
 _HEADER = 16
@@ -83,8 +87,10 @@ def with_ack(data: bytes) -> bytes:
     return data[:6] + _integer(flags, 2) + data[8:] + bytes(-len(data) % 4)
 
 
-def transact(batches: list[bytes]) -> None:
+def transact(batches: list[bytes], make: Callable[[int, int, int], socket] = socket) -> None:
     """Send requests to the kernel of this network namespace, batch after batch, and check every answer.
+
+    ``make``: makes the socket; one of another namespace sends them there.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def transact(batches: list[bytes]) -> None:
     """
     if not batches:
         return
-    channel = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _NETLINK_ROUTE)
+    channel = make(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _NETLINK_ROUTE)
     try:
         channel.bind((0, 0))
         for number, batch in enumerate(batches):

@@ -21,12 +21,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from errno import EACCES, EINVAL, ENOSPC, ENOSYS, EPERM
 from typing import TYPE_CHECKING, Literal
 
-from jupyter_containers.linux.cgroups import CgroupHost
-from jupyter_containers.linux.namespaces import parse_subids
+from jupyter_containers.linux.cgroup_host import CgroupHost
+from jupyter_containers.linux.namespaces import outer_ids, parse_subids, why_no_gain
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +72,8 @@ class Facts:
     """Everything the report is made of, gathered by :func:`gather`; the report itself is a pure function of it.
 
     ``attempts`` are the results of ``probe_attempts``: 0 or an errno, -1 where the attempt could not be made.
+    ``outer_ids`` counts the ids of the user namespace this process is in, 0 in the first one. ``no_gain`` says why
+    newuidmap cannot work though it is there.
     """
 
     uid: int
@@ -88,6 +90,9 @@ class Facts:
     tun: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
     inside_container: bool = False
+    outer_ids: int = 0
+    no_gain: str = ""
+    store_options: str = ""
 
 
 def probe_host(store: str) -> HostReport:
@@ -123,7 +128,10 @@ def gather(store: str) -> Facts:
         subgids=_subordinate("/etc/subgid", user, uid),
         cgroups=CgroupHost.detect(),
         store=store,
-        store_type=_file_system(place),
+        store_type=_file_system(place)[0],
+        store_options=_file_system(place)[1],
+        outer_ids=outer_ids(),
+        no_gain=_no_gain(shutil.which("newuidmap")),
         tools={name: shutil.which(name) for name in tools},
         tun=_tun(),
         sysctls={
@@ -160,13 +168,28 @@ def report(facts: Facts) -> HostReport:
 
 def _rung(facts: Facts) -> tuple[Rung, str]:
     tried = facts.attempts
-    if facts.uid == 0 and not tried["namespaces"] and not tried["proc"]:
+    if _is_direct(facts) and not tried["proc"]:
+        where = "containers run in the user namespace this process is in"
+        if facts.outer_ids > 1:
+            return "rootless", f"{where}, with its {facts.outer_ids} ids"
+        if facts.outer_ids:
+            return "rootless-single-id", f"{where}, with its one id"
         return "root", "containers run as root's, with all namespaces, limits and networks this host has"
     if not tried["userns"] and not tried["userns_namespaces"]:
         if not _subids_missing(facts):
             return "rootless", "containers run in a user namespace with subordinate ids"
         return "rootless-single-id", f"containers run in a user namespace with one id: {_subids_missing(facts)}"
     return "images-only", f"nothing can run in a container: {_why_no_userns(facts)[0]}"
+
+
+def _is_direct(facts: Facts) -> bool:
+    """Whether containers need no user namespace beside the one this process is in."""
+    return facts.uid == 0 and not facts.attempts["namespaces"]
+
+
+def _is_root(facts: Facts) -> bool:
+    """Whether this is root of the machine."""
+    return _is_direct(facts) and not facts.outer_ids
 
 
 def _why_no_userns(facts: Facts) -> tuple[str, str]:
@@ -197,7 +220,7 @@ def _subids_missing(facts: Facts) -> str:
         return f"{facts.user} has no subordinate ids"
     if not facts.tools.get("newuidmap") or not facts.tools.get("newgidmap"):
         return "newuidmap and newgidmap are not installed"
-    return ""
+    return facts.no_gain
 
 
 # -- findings --------------------------------------------------------------------------------------------------------
@@ -219,7 +242,7 @@ def _namespaces(facts: Facts) -> list[Finding]:
         found.append(Finding("user namespaces", False, why, remedy))
     else:
         found.append(Finding("user namespaces", True, "can be made, with all other namespaces in them"))
-    direct = facts.uid == 0 and not tried["namespaces"]
+    direct = _is_direct(facts)
     code = tried["proc"] if direct else tried["userns_proc"]
     if code:
         detail = f"a new /proc cannot be mounted ({_error(code)}): parts of ours are covered, as in a container"
@@ -231,20 +254,22 @@ def _namespaces(facts: Facts) -> list[Finding]:
 
 
 def _subids(facts: Facts) -> list[Finding]:
-    if facts.uid == 0:
+    if _is_direct(facts):
         return []
     missing = _subids_missing(facts)
     if not missing:
         return [Finding("subordinate ids", True, f"{facts.subuids} uids and {facts.subgids} gids, by newuidmap")]
     remedy = "sudo apt-get install uidmap"
-    if "installed" not in missing:
+    if missing == facts.no_gain:
+        remedy = "" if "no_new_privs" in missing else f"sudo chmod u+s {facts.tools.get('newuidmap')}"
+    elif "installed" not in missing:
         ranges = "--add-subuids 100000-165535 --add-subgids 100000-165535"
         remedy = f"sudo usermod {ranges} {facts.user}"
     return [Finding("subordinate ids", False, missing, remedy)]
 
 
 def _overlay(facts: Facts) -> list[Finding]:
-    direct = facts.uid == 0 and not facts.attempts["namespaces"]
+    direct = _is_root(facts)
     code = facts.attempts["overlay"] if direct else facts.attempts["userns_overlay"]
     how = "" if direct else " in a user namespace (userxattr)"
     if code:
@@ -258,11 +283,7 @@ def _cgroups(facts: Facts) -> list[Finding]:
     wanted = ("memory", "cpu", "pids")
     missing = [name for name in wanted if not host.can_limit(name)]
     names = ", ".join(name for name in wanted if name not in missing)
-    remedy = "run as root"
-    if (facts.uid and host.version in {"v2", "hybrid"}) or (host.unified and facts.uid):
-        remedy = "systemd-run --user --scope -p Delegate=yes jupyter lab"
-    elif facts.uid and host.reasons:
-        remedy = "run as root, or boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)"
+    remedy = f"run as root, or {host.remedy}" if facts.uid and host.remedy else "run as root"
     if not missing:
         return [Finding("cgroup limits", True, f"{names} (cgroup {host.version})")]
     why = host.why_not(missing[0])
@@ -286,7 +307,7 @@ def _seccomp(facts: Facts) -> list[Finding]:
 
 
 def _network(facts: Facts) -> list[Finding]:
-    if facts.uid == 0 and not facts.attempts["namespaces"]:
+    if _is_root(facts):
         code = facts.attempts["nftables"]
         if code:
             detail = f"the kernel answers {_error(code)}: containers have no bridge network"
@@ -294,7 +315,7 @@ def _network(facts: Facts) -> list[Finding]:
         return [Finding("nftables", True, "containers are on a bridge with address translation")]
     found = []
     if facts.tun:
-        detail = f"/dev/net/tun cannot be opened ({_error(facts.tun)}): no way out of a container, loopback only"
+        detail = f"/dev/net/tun cannot be opened ({_error(facts.tun)}): containers reach each other only"
         found.append(Finding("/dev/net/tun", False, detail, "sudo chmod 666 /dev/net/tun"))
     else:
         found.append(Finding("/dev/net/tun", True, "can be opened"))
@@ -311,6 +332,9 @@ def _store(facts: Facts) -> list[Finding]:
     kind = facts.store_type
     if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse."):
         detail = f"{facts.store} is on {kind}, where neither the database nor an overlay can be kept"
+        return [Finding("store", False, detail, f"export JUPYTER_CONTAINERS_ROOT=/var/tmp/containers-{facts.user}")]
+    if "noexec" in facts.store_options.split(","):
+        detail = f"{facts.store} is on a file system mounted noexec: no program of an image could be run"
         return [Finding("store", False, detail, f"export JUPYTER_CONTAINERS_ROOT=/var/tmp/containers-{facts.user}")]
     return [Finding("store", True, f"{facts.store} on {kind}")]
 
@@ -370,16 +394,20 @@ def _existing_ancestor(path: str) -> str:
     return current
 
 
-def _file_system(path: str) -> str:
-    """The type of the file system a path is on, from the mount with its device number (proc_pid_mountinfo(5))."""
+def _no_gain(program: str | None) -> str:
+    return why_no_gain(program) if program and os.geteuid() else ""
+
+
+def _file_system(path: str) -> tuple[str, str]:
+    """Type and mount options of the file system a path is on, by its device number (proc_pid_mountinfo(5))."""
     device = os.stat(path).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    kind = "unknown"
+    kind, options = "unknown", ""
     for line in _text("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         if before.split()[2] == wanted:
-            kind = after.split()[0]
-    return kind
+            kind, options = after.split()[0], before.split()[5]
+    return kind, options
 
 
 def _subordinate(path: str, user: str, uid: int) -> int:

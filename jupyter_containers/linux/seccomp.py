@@ -12,8 +12,10 @@ What the specification leaves open is done as runc does it, so that a profile me
 - the conditions of a rule must all hold; but if a rule names one argument twice, it holds when any condition does;
 - names this kernel's architecture does not know are skipped (a profile is written for many).
 
-A program of another architecture than the profile lists is killed; so is a 32-bit ARM program on aarch64, for whose
-calls there is no table.
+A program of another architecture than the profile lists is killed.
+
+SCMP_ACT_NOTIFY asks an agent, another process, what becomes of a call: init sends it the descriptor of the filter by
+way of its starter, and so needs sendmsg and recvmsg itself while the filter is there already.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import struct
 
 from jupyter_containers.errors import InvalidInput, Unsupported
+from jupyter_containers.linux.seccomp_load import FLAGS, NOTIFY, notifies
 from jupyter_containers.linux.syscall_table import X32_BIT, numbers
 
 TYPE_CHECKING = False
@@ -45,6 +48,7 @@ _ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": 0x8000_0000,
     "SCMP_ACT_TRAP": 0x0003_0000,
     "SCMP_ACT_ERRNO": 0x0005_0000,
+    "SCMP_ACT_NOTIFY": 0x7FC0_0000,
     "SCMP_ACT_TRACE": 0x7FF0_0000,
     "SCMP_ACT_LOG": 0x7FFC_0000,
     "SCMP_ACT_ALLOW": 0x7FFF_0000,
@@ -52,13 +56,12 @@ _ACTIONS = {
 _KILL_PROCESS = _ACTIONS["SCMP_ACT_KILL_PROCESS"]
 _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _EPERM, _MAX_ERRNO = 1, 4095
-
 # AUDIT_ARCH_*: the ELF machine, with 0x80000000 for 64 bit and 0x40000000 for little endian
-_AUDIT_ARCH = {"x86_64": 0xC000_003E, "i386": 0x4000_0003, "aarch64": 0xC000_00B7}
+_AUDIT_ARCH = {"x86_64": 0xC000_003E, "i386": 0x4000_0003, "aarch64": 0xC000_00B7, "arm": 0x4000_0028}
 # The architectures whose programs a machine runs, the first being its own, by their names in a profile.
 _FAMILIES = {
     "x86_64": {"SCMP_ARCH_X86_64": "x86_64", "SCMP_ARCH_X86": "i386", "SCMP_ARCH_X32": "x32"},
-    "aarch64": {"SCMP_ARCH_AARCH64": "aarch64"},
+    "aarch64": {"SCMP_ARCH_AARCH64": "aarch64", "SCMP_ARCH_ARM": "arm"},
 }
 _ARCHITECTURES = (
     "SCMP_ARCH_X86 SCMP_ARCH_X86_64 SCMP_ARCH_X32 SCMP_ARCH_ARM SCMP_ARCH_AARCH64 SCMP_ARCH_MIPS SCMP_ARCH_MIPS64 "
@@ -69,7 +72,17 @@ _ARCHITECTURES = (
 _OPERATORS = "SCMP_CMP_NE SCMP_CMP_LT SCMP_CMP_LE SCMP_CMP_EQ SCMP_CMP_GE SCMP_CMP_GT SCMP_CMP_MASKED_EQ"
 
 
-def compile_filter(profile: Seccomp, *, arch: str) -> bytes:
+def features() -> dict[str, list[str]]:
+    """What can be asked of a filter on this machine, by the names of features-linux.md "Seccomp"."""
+    return {
+        "actions": sorted(_ACTIONS),
+        "operators": _OPERATORS.split(),
+        "archs": sorted({name for family in _FAMILIES.values() for name in family}),
+        "knownFlags": sorted(FLAGS),
+    }
+
+
+def compile_filter(profile: Seccomp, *, arch: str, agent: bool = False) -> bytes:
     """The filter ``profile`` as an array of ``struct sock_filter`` for seccomp(2).
 
     Parameters
@@ -78,14 +91,18 @@ def compile_filter(profile: Seccomp, *, arch: str) -> bytes:
         ``linux.seccomp`` of a configuration.
     arch
         The machine as uname(2) names it: ``x86_64`` or ``aarch64``.
+    agent
+        Whether there is somebody to ask about calls with SCMP_ACT_NOTIFY (``seccomp_load.py``).
 
     Raises
     ------
     InvalidInput
         The profile has an unknown action, operator or architecture, or is too long for the kernel.
     Unsupported
-        No filter can be made for this machine, or the action needs a listener.
+        No filter can be made for this machine, or the action needs an agent.
     """
+    if notifies(profile) and not agent:
+        raise Unsupported(f"seccomp profile: {NOTIFY} needs a listener, and there is none")
     if arch not in _FAMILIES:
         raise Unsupported(f"no system call filter can be made for {arch} machines")
     listed = profile.get("architectures") or []
@@ -121,11 +138,11 @@ def _check(rules: Sequence[SyscallRule]) -> None:
 
 def _verdict(action: str, errno: int | None) -> int:
     """The filter's return value for an action."""
-    if action == "SCMP_ACT_NOTIFY":
-        raise Unsupported("seccomp profile: SCMP_ACT_NOTIFY needs a listener, and there is none")
     if action not in _ACTIONS:
         raise InvalidInput(f"seccomp profile: unknown action {action!r}")
     if action not in _WITH_ERRNO:
+        if errno is not None:
+            raise InvalidInput(f"seccomp profile: {action} takes no error number, and {errno} is given")
         return _ACTIONS[action]
     number = _EPERM if errno is None else errno
     if not 0 <= number <= _MAX_ERRNO:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ RESOLVE_IN_ROOT = 0x10
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
+RENAME_EXCHANGE = 2
 
 SECCOMP_SET_MODE_FILTER = 1
+KEYCTL_JOIN_SESSION_KEYRING = 1
+PROC_SUPER_MAGIC = 0x9FA0
 FUTURE_FD = 0xFFFFFFFF
 
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -74,6 +78,17 @@ _BY_MACHINE = {
     "prctl": (157, 167),
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
+    "keyctl": (250, 219),
+    "fstatfs": (138, 44),
+    "setfsuid": (122, 151),
+    "setfsgid": (123, 152),
+    "personality": (135, 92),
+    "set_mempolicy": (238, 237),
+    "ioprio_set": (251, 30),
+    "sched_setattr": (314, 274),
+    "renameat2": (316, 276),
+    "syncfs": (306, 267),
+    "madvise": (28, 233),
 }
 _COMMON = {
     "pidfd_send_signal": 424,
@@ -85,6 +100,7 @@ _COMMON = {
     "clone3": 435,
     "close_range": 436,
     "openat2": 437,
+    "pidfd_getfd": 438,
     "mount_setattr": 442,
 }
 
@@ -130,7 +146,7 @@ def clone(flags: int, *, cgroup: int = -1) -> tuple[int, int]:
     Parameters
     ----------
     flags
-        ``CLONE_NEW*``; CLONE_PIDFD is added.
+        ``CLONE_NEW*``, and CLONE_PARENT for a child of this process's parent; CLONE_PIDFD is added.
     cgroup
         A descriptor of a cgroup v2 directory the child is born in (CLONE_INTO_CGROUP), or -1.
     """
@@ -138,7 +154,8 @@ def clone(flags: int, *, cgroup: int = -1) -> tuple[int, int]:
     address = ctypes.addressof(pidfd)
     flags |= CLONE_PIDFD
     arguments = (ctypes.c_uint64 * 11)()
-    arguments[0], arguments[1], arguments[4] = flags, address, SIGCHLD
+    arguments[0], arguments[1] = flags, address
+    arguments[4] = 0 if flags & CLONE_PARENT else SIGCHLD  # a sibling has the signal of its maker
     if cgroup >= 0:
         arguments[0] |= CLONE_INTO_CGROUP
         arguments[10] = cgroup
@@ -212,14 +229,61 @@ def openat2(directory: int, path: bytes, flags: int, *, resolve: int, mode: int 
     return call("openat2", directory, path, how, ctypes.sizeof(how))
 
 
-def load_seccomp(program: bytes) -> None:
+def exchange(first: bytes, second: bytes) -> None:
+    """Let two paths of one file system change places, at once, renameat2(2)."""
+    call("renameat2", AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE)
+
+
+def sync_file_system(path: str) -> None:
+    """Have everything written that the file system of a directory still keeps in memory, syncfs(2)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        call("syncfs", descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_seccomp(program: bytes, flags: int = 0) -> int:
     """Install a seccomp filter, an array of ``struct sock_filter``, for this thread and what it becomes.
 
-    EACCES without no_new_privs and without CAP_SYS_ADMIN.
+    Returns 0, or with SECCOMP_FILTER_FLAG_NEW_LISTENER a descriptor, close-on-exec, for the filter's notifications.
+    EACCES without no_new_privs and without CAP_SYS_ADMIN; EINVAL for a flag the kernel does not know.
     """
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = (ctypes.c_uint64 * 2)(len(program) // 8, ctypes.addressof(buffer))
-    call("seccomp", SECCOMP_SET_MODE_FILTER, 0, fprog)
+    return call("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A copy of another process's descriptor, pidfd_getfd(2), Linux 5.6; EBADF where it has none of that number."""
+    return call("pidfd_getfd", pidfd, number, 0)
+
+
+def join_session_keyring() -> None:
+    """Give this process an empty session keyring of its own instead of the one it inherited, keyctl(2).
+
+    EDQUOT where the user's quota of keys is used up (``/proc/sys/kernel/keys/maxkeys``), ENOSYS and EPERM where there
+    are no keys or where an outer filter keeps them from this process and its children.
+    """
+    call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
+
+
+def become_for_files(uid: int, gid: int) -> None:
+    """Have files this thread makes belong to somebody else, and keep all capabilities, setfsuid(2).
+
+    Leaving uid 0 takes the capabilities over files out of the effective set, so that is made whole again.
+    """
+    permitted = permitted_capabilities()
+    call("setfsgid", gid)
+    call("setfsuid", uid)
+    capset(permitted, permitted, 0)
+
+
+def file_system_type(descriptor: int) -> int:
+    """The magic number of the file system of an open file, fstatfs(2)."""
+    buffer = ctypes.create_string_buffer(120)  # struct statfs
+    call("fstatfs", descriptor, buffer)
+    return int.from_bytes(buffer.raw[:8], sys.byteorder)
 
 
 def sethostname(name: bytes) -> None:

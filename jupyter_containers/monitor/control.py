@@ -1,8 +1,10 @@
 """What clients ask of a running container, over the launch channel and over ``control.sock``.
 
 The requests: ``watch`` (answered by ``started``, later ``exited``), ``go`` (after ``created``, for a start that holds),
-``attach`` (the container's streams from now on), ``exec`` (another process; the connection then speaks of it),
-``signal``, ``resize``, ``close-stdin``.
+``next`` (after ``stage``, for a start that is stepped), ``attach`` (the container's streams from now on, and its end),
+``exec`` (another process; the connection then speaks of it), ``execs`` (what became of those), ``signal``, ``pause``,
+``resize``, ``close-stdin``, ``leave`` (take back the client's input), ``untie`` (the container is to outlive its
+owner), ``update``.
 """
 
 from __future__ import annotations
@@ -35,11 +37,18 @@ class Connection:
         What its requests are about: the container's process, or after ``exec`` that of the exec.
     """
 
+    @property
+    def job(self) -> Job:
+        """See the class."""
+        return self._exec or self.monitor.job
+
     def __init__(self, monitor: Monitor, channel: socket, *, lost: Callable[[], None] | None = None) -> None:
         self.monitor = monitor
         self.channel = channel
-        self.job: Job = monitor.job
+        self._exec: Job | None = None
+        self._input = -1
         self._lost = lost
+        monitor.connections.add(self)
         monitor.loop.watch(channel.fileno(), READ, self._hear)
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -75,6 +84,7 @@ class Connection:
 
     def close(self) -> None:
         """Let the client go."""
+        self.monitor.connections.discard(self)
         if self.channel.fileno() >= 0:
             self.monitor.loop.forget(self.channel.fileno())
             self.channel.close()
@@ -91,15 +101,23 @@ class Connection:
         """Let a process that is held back do its steps."""
         self.job.go()
 
+    def proceed(self, _message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Let a stepped start go on after a stage."""
+        self.monitor.starter.proceed()
+
     def attach(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Relay the container's streams from now on."""
+        """Relay the container's streams from now on, and say later how it ended."""
         clients = spread(message["stdio"], descriptors)
         job = self.monitor.job
-        if clients[0] >= 0:
-            if job.input is None:
-                os.close(clients[0])
-            else:
-                job.input.add(clients[0])
+        if job.status is not None:
+            close_all(clients)
+            self.tell({"kind": "refused", "detail": "the container is restarting: wait until it runs"})
+            return
+        if clients[0] >= 0 and job.input is not None:
+            self.took_input(clients[0])
+            job.input.add(clients[0])
+        elif clients[0] >= 0:
+            os.close(clients[0])
         for name, client in zip(("stdout", "stderr"), clients[1:], strict=True):
             if client < 0:
                 continue
@@ -108,18 +126,59 @@ class Connection:
                 os.close(client)
             else:
                 output.add(client)
-        self.tell({"kind": "attached"})
+        job.watchers.append(self)
+        self.tell({**started(job), "terminal": job.terminal})
+
+    def took_input(self, descriptor: int) -> None:
+        """Remember which descriptor the client's input comes from."""
+        self._input = descriptor
+
+    def leave(self, _message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Let go of the client's input, which is not the end of the container's."""
+        if self.job.input is not None and self._input >= 0:
+            self.job.input.release(self._input)
+        self._input = -1
+        self._lost = None
+
+    def untie(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """Let the client go and have the container outlive it."""
+        self.leave(message, descriptors)
+        if self._exec is None:
+            self.monitor.untie()
 
     def execute(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Start another process in the container."""
         detached = bool(message["request"].get("detach"))
-        self.job = self.monitor.execute(message["request"], spread(message["stdio"], descriptors), self)
+        clients = spread(message["stdio"], descriptors)
+        self.took_input(clients[0])
+        self._exec = self.monitor.execute(message["request"], clients, self)
         if not detached:
             self._lost = lambda: self.job.signal(_SIGKILL)
 
+    def execs(self, _message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Say what is known of the processes that were started by ``exec``."""
+        self.tell({"kind": "execs", "execs": self.monitor.execs.list()})
+
+    def pause(self, message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Stop the container's processes where they are, or let them go on."""
+        why = self.monitor.why_no_exec() if message["paused"] else ""
+        if message["paused"] == self.monitor.paused:
+            why = "the container is already paused" if message["paused"] else "the container is not paused"
+        if not why:
+            self.monitor.pause(paused=message["paused"])
+        self.tell({"kind": "refused", "detail": why} if why else {"kind": "done"})
+
+    def update(self, message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Take over what was changed of the container's settings."""
+        self.monitor.update(message)
+        self.tell({"kind": "done"})
+
     def signal(self, message: dict[str, Any], _descriptors: list[int]) -> None:
-        """Send a signal to the process."""
-        self.job.signal(message["number"])
+        """Send a signal to the process; ``final`` when no restart policy is to undo what comes of it."""
+        if self._exec is not None:
+            self._exec.signal(message["number"])
+        else:
+            self.monitor.signal(message["number"], final=bool(message.get("final")))
 
     def resize(self, message: dict[str, Any], _descriptors: list[int]) -> None:
         """Set the size of its terminal."""
@@ -136,7 +195,13 @@ _HANDLERS: dict[str, Callable[[Connection, dict[str, Any], list[int]], None]] = 
     "go": Connection.go,
     "attach": Connection.attach,
     "exec": Connection.execute,
+    "execs": Connection.execs,
+    "leave": Connection.leave,
+    "next": Connection.proceed,
+    "pause": Connection.pause,
     "signal": Connection.signal,
+    "untie": Connection.untie,
+    "update": Connection.update,
     "resize": Connection.resize,
     "close-stdin": Connection.close_stdin,
 }
@@ -145,6 +210,11 @@ _HANDLERS: dict[str, Callable[[Connection, dict[str, Any], list[int]], None]] = 
 def started(job: Job) -> dict[str, Any]:
     """The message that says a process runs."""
     return {"kind": "started", "pid": job.pid, "start_time": job.start_time, "stubs": job.stubs}
+
+
+def failure(step: str, errno: int, detail: str) -> dict[str, Any]:
+    """The message that says why a process was not started."""
+    return {"kind": "failed", "what": "failed", "step": step, "errno": errno, "detail": detail}
 
 
 def accept(listener: socket) -> int:

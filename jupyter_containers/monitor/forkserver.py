@@ -2,8 +2,10 @@
 
 A child keeps no descriptor it has no use for: a socket whose other end is kept open by a bystander never ends.
 
-One monitor is forked ahead and waits for its request: what a fork costs, and the copying of the pages a child writes
-to, is then paid while nobody waits.
+Monitors are forked ahead and wait for their request, each beside an init that waits too, with all done that the kind
+of container asked for last needs (``runtime/ahead.py``): what a fork, namespaces and cgroups cost is then paid while
+nobody waits. One whose container has ended waits again (``entry.py``). Those that wait end with this process. Their
+cgroups, which would stay when a monitor is killed, have names that tell whose they are, and are removed here.
 
 Started by ``runtime/spawner.py`` as ``python -I -S -c ... <descriptor> <mode>``. It does nothing but poll its socket,
 the process it belongs to, and its children; it ends when the engine ends.
@@ -15,11 +17,13 @@ import _signal  # type: ignore[import-not-found]  # the C half of signal, which 
 import gc
 import os
 import select
+import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
+from jupyter_containers.linux import cgroups, namespaces, syscalls
 from jupyter_containers.linux import mount as mounting
-from jupyter_containers.linux import syscalls
-from jupyter_containers.monitor import control, process
+from jupyter_containers.monitor import control, entry
+from jupyter_containers.runtime import ahead, credentials
 from jupyter_containers.runtime.process_start import reset_signals
 from jupyter_containers.runtime.wire import close_all, receive, send
 
@@ -27,80 +31,199 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jupyter_containers.linux.cgroups import CgroupPlan
+    from jupyter_containers.runtime.ahead import Ahead
+
 _SIGKILL = 9
-_QUIET_MS = 4
+_SPARES = 2
+_QUIET_MS = 1
+_BUSY_MS = 50
+_AFTER_DEATH_MS = 500
 _USER = "user"
 
 
-class ForkServer:
-    """Requests come by ``channel``; ``owner`` is a pidfd of the process that sends them."""
+class Child:
+    """A process forked here.
 
-    def __init__(self, channel: socket, owner: int) -> None:
+    Attributes
+    ----------
+    channel
+        Who wants to know how it ended, or None.
+    requests
+        Where a monitor is told what to do; None for others, and for one that is to end.
+    kind, name
+        What it waits for, if for anything, and the name of the cgroups it waits in.
+    """
+
+    __slots__ = ("channel", "kind", "name", "pid", "pidfd", "requests")
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.channel: socket | None = None
+        self.requests: socket | None = None
+        self.kind: Ahead | None = None
+        self.name = ""
+
+
+class ForkServer:
+    """Requests come by ``channel``; ``owner`` is a pidfd of the process that sends them.
+
+    ``once``: only one container is expected.
+    """
+
+    def __init__(self, channel: socket, owner: int, *, once: bool = False) -> None:
+        self._once = once
+        self._wanted = 1 if once else _SPARES
         self._channel = channel
         self._owner = owner
-        self._children: dict[int, tuple[int, socket | None]] = {}
+        self._children: dict[int, Child] = {}
+        self._monitors: dict[int, Child] = {}
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(owner, select.POLLIN)
         self._boot_id = _boot_id()
-        self._spare: tuple[int, int, socket] | None = None
+        self._spares: list[Child] = []
+        self._kind: Ahead | None = None
+        self._own_name = f"{ahead.WAITING}-{os.getpid()}-{namespaces.start_time(os.getpid())}"
+        self._count = 0
+        self._swept = False
+        self._quiet = _QUIET_MS
+        self._left: list[CgroupPlan] = []
 
     def serve(self) -> None:
         """Until the engine is gone."""
         while True:
-            ready = self._poll.poll(_QUIET_MS if self._spare is None else None)
+            ready = self._poll.poll(self._patience())
             if not ready:
-                self._prepare()
-            for descriptor, _events in ready:
-                if descriptor == self._owner:
-                    return
+                self._idle()
+            descriptors = {descriptor for descriptor, _events in ready}
+            if self._owner in descriptors:
+                return
+            for descriptor in descriptors:
                 if descriptor in self._children:
-                    self._reap(descriptor)
-                elif not self._request():
-                    return
+                    self._reap(self._children[descriptor])
+                elif descriptor in self._monitors:
+                    self._hear(self._monitors[descriptor])
+            # Last, for it opens descriptors, which may get the numbers of those that were closed above.
+            if self._channel.fileno() in descriptors and not self._request():
+                return
 
-    def _prepare(self) -> None:
-        """Fork a monitor that waits for its request."""
+    # -- processes that wait -------------------------------------------------------------------------------------
+
+    def _patience(self) -> int | None:
+        """Milliseconds until :meth:`_idle` has something to do."""
+        if self._wanted and any(spare.kind != self._kind for spare in self._spares):
+            return self._quiet
+        if len(self._spares) < self._wanted:  # some that have a container may soon have none
+            return self._quiet if len(self._monitors) < self._wanted else max(self._quiet, _BUSY_MS)
+        return _BUSY_MS if self._left else None
+
+    def _idle(self) -> None:
+        """Nobody wants anything: clear up, and prepare for the next request."""
+        if self._kind and not self._swept:
+            self._swept = True
+            self._left += ahead.left_behind(self._kind)
+        self._left = [plan for plan in self._left if not _removed(plan)]
+        for spare in self._spares if self._wanted else ():
+            if spare.kind != self._kind:
+                self._prepare(spare)
+                return
+        if len(self._spares) < self._wanted:
+            try:
+                spare = self._fork_monitor(ahead=True)
+            except OSError:  # no process to be had now: the next launch will see, and say so
+                return
+            self._spares.append(spare)
+            self._prepare(spare)
+
+    def _fork_monitor(self, *, ahead: bool) -> Child:
+        """Fork a monitor, which waits for what it is told; ``ahead`` when that does not follow. Raises OSError."""
         near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
             pid, pidfd = syscalls.clone(0)
-        except OSError:  # no process to be had now: the next launch will see, and say so
+            if pid == 0:
+                syscalls.close_except([far.fileno(), self._owner])
+                _exit_after(entry.serve, far, self._owner, self._boot_id, not ahead)
+        except OSError:
             near.close()
+            raise
+        finally:
             far.close()
+        child = self._adopt(pid, pidfd)
+        child.requests = near
+        self._monitors[near.fileno()] = child
+        self._poll.register(near.fileno(), select.POLLIN)
+        return child
+
+    def _prepare(self, spare: Child) -> None:
+        """Have an idle monitor make a process of the kind that was asked for last."""
+        self._count += 1
+        spare.kind, spare.name = self._kind, f"{self._own_name}-{self._count}"
+        message = {"kind": "prepare", "ahead": spare.kind, "name": spare.name}
+        if not self._tell(spare, message, []):
+            self._spares.remove(spare)
+
+    def _tell(self, monitor: Child, message: dict[str, Any], descriptors: list[int]) -> bool:
+        """Send something to an idle monitor; whether it is there to take it."""
+        if monitor.requests is None:
+            return False
+        try:
+            send(monitor.requests, message, descriptors)
+        except OSError:  # somebody killed it
+            self._dismiss(monitor)
+            return False
+        return True
+
+    def _hear(self, monitor: Child) -> None:
+        """A monitor has no container any more, or is ending."""
+        assert monitor.requests is not None
+        message, _ = receive(monitor.requests)
+        if message is None or len(self._spares) >= self._wanted:
+            self._dismiss(monitor)
             return
-        if pid == 0:
-            syscalls.close_except([far.fileno(), self._owner])
-            _exit_after(self._wait_as_spare, far)
-        far.close()
-        self._spare = pid, pidfd, near
-        self._adopt(pid, pidfd, None)
+        self._spares.append(monitor)
+        self._prepare(monitor)
 
-    def _wait_as_spare(self, requests: socket) -> None:
-        process.prepare()
-        message, descriptors = receive(requests)
-        requests.close()
-        if message is not None:
-            self._monitor(message, socket(fileno=descriptors.pop(0)), descriptors)
+    def _dismiss(self, monitor: Child) -> None:
+        """Close the way to a monitor: one that is idle ends."""
+        if monitor.requests is not None:
+            del self._monitors[monitor.requests.fileno()]
+            self._poll.unregister(monitor.requests.fileno())
+            monitor.requests.close()
+            monitor.requests = None
 
-    def _monitor(self, message: dict[str, Any], channel: socket, descriptors: list[int]) -> None:
-        clients = control.spread(message["stdio"], descriptors)
-        process.run(message["request"], channel, clients, self._owner, self._boot_id)
+    def dismiss(self) -> None:
+        """End those that wait, and wait until they have."""
+        for monitor in list(self._monitors.values()):
+            self._dismiss(monitor)
+        for spare in self._spares:
+            os.waitpid(spare.pid, 0)
 
-    def _reap(self, pidfd: int) -> None:
-        if self._spare is not None and self._spare[1] == pidfd:
-            self._spare[2].close()
-            self._spare = None
-        pid, channel = self._children.pop(pidfd)
-        self._poll.unregister(pidfd)
-        os.close(pidfd)
-        _pid, status = os.waitpid(pid, 0)
-        if channel is not None:
-            control.answer(channel, {"kind": "exited", "status": os.waitstatus_to_exitcode(status)})
+    def _reap(self, child: Child) -> None:
+        if child in self._spares:
+            self._spares.remove(child)
+            self._quiet = _AFTER_DEATH_MS
+        self._dismiss(child)
+        del self._children[child.pidfd]
+        self._poll.unregister(child.pidfd)
+        os.close(child.pidfd)
+        _pid, status = os.waitpid(child.pid, 0)
+        if child.kind and status:  # it was killed, and could not take its cgroups away
+            plan = ahead.waiting_cgroup(child.kind, child.name)
+            self._left += [plan] if plan else []
+        if child.channel is not None:
+            control.answer(child.channel, {"kind": "exited", "status": os.waitstatus_to_exitcode(status)})
+
+    # -- requests ------------------------------------------------------------------------------------------------
 
     def _request(self) -> bool:
         message, descriptors = receive(self._channel)
         if message is None:
             return False
+        if message["kind"] == "expect":  # one of this kind is likely to be asked for
+            self._kind = message["ahead"]
+            return True
         channel = socket(fileno=descriptors.pop(0))
         if message["kind"] == "launch":
             self._launch(message, channel, descriptors)
@@ -108,53 +231,62 @@ class ForkServer:
             self._work(message, channel, descriptors)
         return True
 
-    def _fork(self, channel: socket, descriptors: list[int]) -> tuple[int, int]:
-        try:
-            return syscalls.clone(0)
-        except OSError as error:
-            close_all(descriptors)
-            failure = {"what": "failed", "step": "fork", "errno": error.errno or 0, "detail": error.strerror}
-            control.answer(channel, {"kind": "failed", **failure})
-            return -1, -1
-
     def _launch(self, message: dict[str, Any], channel: socket, descriptors: list[int]) -> None:
-        if self._spare is not None:
-            _pid, _pidfd, requests = self._spare
-            self._spare = None
-            try:
-                send(requests, message, [channel.fileno(), *descriptors])
-            except OSError:  # somebody killed it
-                requests.close()
-            else:
-                requests.close()
-                channel.close()
-                close_all(descriptors)
-                return
-        pid, pidfd = self._fork(channel, descriptors)
-        if pid == 0:
-            syscalls.close_except([channel.fileno(), self._owner, *descriptors])
-            process.prepare()
-            _exit_after(self._monitor, message, channel, descriptors)
-        if pid < 0:
-            return
+        self._quiet = _QUIET_MS
+        self._kind = message["ahead"] if message["ahead"]["pooled"] else None
+        try:
+            while not self._tell(self._idle_monitor(), message, [channel.fileno(), *descriptors]):
+                continue
+        except OSError as error:
+            _refuse(channel, error)
         channel.close()
         close_all(descriptors)
-        self._adopt(pid, pidfd, None)
+        if self._once:
+            self._wanted = 0
+            for spare in self._spares:  # made for what was expected, and something else was asked for
+                self._dismiss(spare)
+
+    def _idle_monitor(self) -> Child:
+        """One that waits beside a process of the right kind, or else one that does not wait beside another."""
+        for spare in self._spares:
+            if spare.kind is None or spare.kind == self._kind:
+                self._spares.remove(spare)
+                return spare
+        return self._fork_monitor(ahead=False)
 
     def _work(self, message: dict[str, Any], channel: socket, descriptors: list[int]) -> None:
         """A program beside the containers, in the same user namespace, that dies with this process."""
-        pid, pidfd = self._fork(channel, descriptors)
+        try:
+            pid, pidfd = syscalls.clone(0)
+        except OSError as error:
+            close_all(descriptors)
+            _refuse(channel, error)
+            return
         if pid == 0:
             _exit_after(_become, message, descriptors)
-        if pid < 0:
-            return
         close_all(descriptors)
         send(channel, {"kind": "started", "pid": pid})
-        self._adopt(pid, pidfd, channel)
+        self._adopt(pid, pidfd).channel = channel
 
-    def _adopt(self, pid: int, pidfd: int, channel: socket | None) -> None:
-        self._children[pidfd] = (pid, channel)
+    def _adopt(self, pid: int, pidfd: int) -> Child:
+        child = self._children[pidfd] = Child(pid, pidfd)
         self._poll.register(pidfd, select.POLLIN)
+        return child
+
+
+def _refuse(channel: socket, error: OSError) -> None:
+    """Say that there is no process to be had."""
+    failure = {"what": "failed", "step": "fork", "errno": error.errno or 0, "detail": error.strerror}
+    control.answer(channel, {"kind": "failed", **failure})
+
+
+def _removed(plan: CgroupPlan) -> bool:
+    """Whether the cgroups are gone; they stay while a process is in them."""
+    try:
+        cgroups.remove(plan, patience=0)
+    except OSError:
+        return False
+    return True
 
 
 def _exit_after(function: Any, *arguments: Any) -> None:
@@ -163,6 +295,8 @@ def _exit_after(function: Any, *arguments: Any) -> None:
     try:
         function(*arguments)
         status = 0
+    except BaseException as error:  # noqa: BLE001 - the engine finds it where this process writes its errors
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         os._exit(status)
 
@@ -183,34 +317,47 @@ def _boot_id() -> str:
 
 
 def enter_user_namespace(channel: socket) -> None:
-    """Become root of a user namespace whose ids the engine maps, with a mount namespace of its own.
+    """Become root of a user namespace, with a mount namespace of its own.
+
+    The engine says which: one that there is, or a new one, whose ids it maps.
 
     Raises
     ------
     OSError
         From unshare(2), which the engine explains.
     """
-    syscalls.unshare(syscalls.CLONE_NEWUSER)
-    send(channel, {"kind": "map"})
-    message, _ = receive(channel)
+    send(channel, {"kind": "where"})
+    message, descriptors = receive(channel)
     if message is None:
         os._exit(1)
+    if descriptors:
+        syscalls.setns(descriptors[0], syscalls.CLONE_NEWUSER)
+        close_all(descriptors)
+    else:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        send(channel, {"kind": "map"})
+        if receive(channel)[0] is None:
+            os._exit(1)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    if message["setgroups"]:
-        os.setgroups([])
+    with open("/proc/self/setgroups", "rb", buffering=0) as file:
+        if file.read(16).startswith(b"allow"):
+            os.setgroups([])
     syscalls.unshare(syscalls.CLONE_NEWNS)
     mounting.mount(None, b"/", None, mounting.MS_SLAVE | mounting.MS_REC)
 
 
-def main(descriptor: int, mode: str) -> None:
+def main(descriptor: int, mode: str, *, once: bool) -> None:
     """The process's entry point."""
     syscalls.prctl(syscalls.PR_SET_NAME, b"jc-spawner")
     reset_signals()
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+    syscalls.close_except([descriptor])  # what a library in the engine's process may have left open for its children
+    os.chdir("/")
     channel = socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
     os.set_inheritable(descriptor, False)
     owner = os.pidfd_open(os.getppid())
+    credentials.leave_keyring(again=False)
     if mode == _USER:
         try:
             enter_user_namespace(channel)
@@ -221,4 +368,7 @@ def main(descriptor: int, mode: str) -> None:
     gc.freeze()
     gc.disable()
     send(channel, {"kind": "ready"})
-    ForkServer(channel, owner).serve()
+    server = ForkServer(channel, owner, once=once)
+    server.serve()
+    server.dismiss()
+    os._exit(0)  # nothing is to be taken apart

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_SEQPACKET, socketpair
+from _socket import MSG_DONTWAIT
 from time import time_ns
 
 from jupyter_containers.linux import namespaces, syscalls
 from jupyter_containers.monitor.loop import READ
 from jupyter_containers.monitor.relay import Input, Output
-from jupyter_containers.runtime.wire import receive, send
+from jupyter_containers.runtime.wire import receive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jupyter_containers.monitor.control import Connection
-    from jupyter_containers.monitor.log import Log
     from jupyter_containers.monitor.loop import Loop
 
 _TIOCSWINSZ = 0x5414
@@ -41,14 +40,14 @@ class Job:
     loop
         The monitor's.
     log
-        Where output is kept as well, or None.
+        Where output is kept as well (what a Log can do), or None.
     spill
         A directory for output a client does not take.
     ended
         Called once, when the process was reaped.
     """
 
-    def __init__(self, loop: Loop, log: Log | None, spill: str, ended: Callable[[Job], None]) -> None:
+    def __init__(self, loop: Loop, log: Any, spill: str, ended: Callable[[Job], None]) -> None:
         self._loop = loop
         self._log = log
         self._spill = spill
@@ -67,12 +66,14 @@ class Job:
         self.input: Input | None = None
         self._master = -1
         self._mounted = False
+        self.terminal = False
         self._terminal_clients: list[int] = []
         self._stdin_once = True
         self.on_running: Callable[[], None] = lambda: None
-        near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
-        self.sync: socket = near
-        self.far_sync: socket = far
+        self.executed: Callable[[], bool] = lambda: True  # known of a start that is watched; it announces that it will
+        self.on_stage: Callable[[dict[str, Any]], None] = lambda _message: None
+        self._sync: socket | None = None
+        self._release: Callable[[], None] | None = None
 
     # -- standard descriptors ------------------------------------------------------------------------------------
 
@@ -82,6 +83,7 @@ class Job:
         ``clients`` are descriptors of a client for input, output and errors, -1 where it has none; they are taken over.
         """
         self._stdin_once = bool(request.get("stdin_once", True))
+        self.terminal = terminal
         if terminal:
             self._terminal_clients = clients
             return [_null() for _ in clients]
@@ -120,41 +122,47 @@ class Job:
 
     # -- start ---------------------------------------------------------------------------------------------------
 
-    def began(self, pid: int, pidfd: int) -> None:
-        """The process exists: note who it is and wait for what it says."""
-        self.far_sync.close()
+    def began(self, pid: int, pidfd: int, sync: socket, release: Callable[[], None]) -> None:
+        """The process exists: note who it is and wait for what it says by ``sync``.
+
+        ``release`` lets it do its steps, for which it waits; it is called once, also if the process is never let go.
+        """
         self.pid, self.pidfd = pid, pidfd
         self.start_time = namespaces.start_time(pid)
         self.started_at = time_ns()
-        self._loop.watch(self.sync.fileno(), READ, self._on_sync)
+        self._sync = sync
+        self._release = release
+        self._loop.watch(sync.fileno(), READ, self._on_sync)
         self._loop.watch(pidfd, READ, self._reap)
 
     def go(self) -> None:
         """Let it do its steps. A process that died meanwhile shows at its pidfd."""
         self.released = True
-        try:
-            send(self.sync, {"kind": "go"})
-        except BrokenPipeError:
-            return
+        if self._release is not None:
+            release, self._release = self._release, None
+            release()
 
     def _on_sync(self) -> None:
         self._hear()
 
     def _hear(self, flags: int = 0) -> bool:
         """One message of the starting process; returns whether there can be more."""
+        if self._sync is None:
+            return False
         try:
-            message, descriptors = receive(self.sync, flags)
+            message, descriptors = receive(self._sync, flags)
         except BlockingIOError:
             return False
         if message is None:
-            self._loop.forget(self.sync.fileno())
-            self.sync.close()
-            if self._mounted and self.failure is None:
+            self._close_sync()
+            if self._mounted and self.failure is None and self.executed():
                 self.running = True
                 self.on_running()
             return False
         if message["kind"] == "failed":
             self.failure = message
+        elif message["kind"] == "stage":
+            self.on_stage(message)
         else:
             self._mounted = True
             self.stubs = message["stubs"]
@@ -182,14 +190,15 @@ class Job:
     # -- end -----------------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        while not self.sync_closed and self._hear(MSG_DONTWAIT):
+        while self._hear(MSG_DONTWAIT):
             pass
         _pid, status, usage = os.wait4(self.pid, 0)
         self._loop.forget(self.pidfd)
         code, signal = _decode(status)
-        if not self._mounted and self.failure is None:
+        if not (self._mounted and self.executed()) and self.failure is None:
             how = f"was killed by signal {signal}" if signal else f"ended with exit status {code}"
-            self.failure = {"what": "failed", "step": "start", "errno": 0, "detail": f"its init process {how}"}
+            detail = f"its init process {how}"
+            self.failure = {"kind": "failed", "what": "failed", "step": "start", "errno": 0, "detail": detail}
         self._end(code, signal, usage)
 
     def abort(self, failure: dict[str, Any]) -> None:
@@ -198,16 +207,18 @@ class Job:
         if self.pid:
             self.signal(9)
             return
-        self.far_sync.close()
-        self.sync.close()
         self._end(0, 0, None)
 
     def discard(self) -> None:
         """Give back the descriptors of a job that will not be started."""
         for output in self.outputs.values():
             output.end()
-        self.sync.close()
-        self.far_sync.close()
+
+    def _close_sync(self) -> None:
+        if self._sync is not None:
+            self._loop.forget(self._sync.fileno())
+            self._sync.close()
+            self._sync = None
 
     def _end(self, code: int, signal: int, usage: resource.struct_rusage | None) -> None:
         self.status = {
@@ -225,6 +236,8 @@ class Job:
             if usage
             else {},
         }
+        self.go()  # gives back what was kept for a process that was never let go
+        self._close_sync()
         if self.input is not None:
             self.input.abandon()
         for output in self.outputs.values():
@@ -237,11 +250,6 @@ class Job:
             os.close(self.pidfd)
             self.pidfd = -1
         self._ended(self)
-
-    @property
-    def sync_closed(self) -> bool:
-        """Whether the starting process has said all it will say."""
-        return self.sync.fileno() < 0
 
 
 def _decode(status: int) -> tuple[int, int]:

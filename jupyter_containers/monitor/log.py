@@ -11,6 +11,8 @@ import os
 from _json import encode_basestring
 from time import gmtime, strftime, time_ns
 
+from jupyter_containers.monitor.record import text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -47,7 +49,7 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 class Log:
-    """Writes entries to a file, and starts a new one when it grows too long.
+    """Writes entries to a file, and starts a new one when it grows too long. It is made for the first entry.
 
     Attributes
     ----------
@@ -59,16 +61,18 @@ class Log:
         self._path: str = options["path"]
         self._most: int = options.get("max_size") or 0
         self._files: int = max(1, options.get("max_file") or 1)
+        self._attributes = f',"attrs":{text(options["attrs"])}' if options.get("attrs") else ""
         self._rest: dict[str, bytes] = {}
         self._second = -1
         self._stamp = ""
         self.problem = ""
-        self._file = self._open()
-        self._size = os.fstat(self._file).st_size
+        self._file = -1
+        self._size = 0
 
-    def _open(self) -> int:
+    def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(self._path, flags, 0o640)
+        self._file = os.open(self._path, flags, 0o640)
+        self._size = os.fstat(self._file).st_size
 
     def _time(self) -> str:
         second, fraction = divmod(time_ns(), _SECOND)
@@ -91,19 +95,29 @@ class Log:
     def _append(self, stream: str, entries: list[bytes]) -> None:
         if not entries:
             return
-        tail = f',"stream":"{stream}","time":"{self._time()}"}}\n'
-        data = "".join(
-            f'{{"log":{encode_basestring(entry.decode("utf-8", "replace"))}{tail}' for entry in entries
-        ).encode()
+        tail = f',"stream":"{stream}"{self._attributes},"time":"{self._time()}"}}\n'
+        lines = [f'{{"log":{encode_basestring(entry.decode("utf-8", "replace"))}{tail}' for entry in entries]
         try:
-            if self._most and self._size and self._size + len(data) > self._most:
-                self._rotate()
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file, view) :]
-            self._size += len(data)
+            if self._file < 0:
+                self._open()
+            if self._most:
+                for line in lines:
+                    self._put_within_limit(line.encode())
+            else:
+                self._put("".join(lines).encode())
         except OSError as error:  # a full disk must not end the container
             self.problem = f"log: {error.strerror}"
+
+    def _put_within_limit(self, line: bytes) -> None:
+        if self._size and self._size + len(line) > self._most:
+            self._rotate()
+        self._put(line)
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+        self._size += len(data)
 
     def _rotate(self) -> None:
         for number in range(self._files - 1, 0, -1):
@@ -113,11 +127,13 @@ class Log:
         if self._files == 1:
             os.unlink(self._path)
         os.close(self._file)
-        self._file = self._open()
-        self._size = 0
+        self._file = -1
+        self._open()
 
     def close(self) -> None:
         """Write what is left and close the file."""
         for stream in list(self._rest):
             self.end(stream)
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

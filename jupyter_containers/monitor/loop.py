@@ -43,6 +43,10 @@ class Loop:
         """Call ``handler`` once, later; a timer of the same name is replaced."""
         self._timers[name] = (monotonic() + seconds, handler)
 
+    def cancel(self, name: str) -> None:
+        """Forget a timer, if there is one of that name."""
+        self._timers.pop(name, None)
+
     def idle(self) -> bool:
         """Whether nothing is watched any more."""
         return not self._handlers
@@ -52,11 +56,16 @@ class Loop:
         timeout = None
         if self._timers:
             timeout = max(0.0, min(at for at, _ in self._timers.values()) - monotonic()) * 1000 + 1
-        for descriptor, _events in self._poll.poll(timeout):
+        ready = self._poll.poll(timeout)
+        now = monotonic()  # a timer that a handler sets now comes after the next look at all descriptors
+        for descriptor, _events in ready:
             handler = self._handlers.get(descriptor)  # an earlier handler may have ended this one
             if handler is not None:
                 handler()
         if self._timers:
-            now = monotonic()
-            for name in [name for name, (at, _) in self._timers.items() if at <= now]:
-                self._timers.pop(name)[1]()
+            for name in [name for name, (at, _) in self._timers.items() if at < now]:
+                self._timers.pop(name, (0.0, _nothing))[1]()  # an earlier one may have cancelled it
+
+
+def _nothing() -> None:
+    """For a timer that is gone."""

@@ -33,7 +33,26 @@ def write(path: str, value: Any, mode: int = 0o600) -> None:
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        os.write(descriptor, (text(value) + "\n").encode("utf-8", "surrogateescape"))
+        os.write(descriptor, _encoded(value))
+    except OSError:
+        os.unlink(temporary)
+        raise
     finally:
         os.close(descriptor)
     os.rename(temporary, path)
+
+
+def write_over(old: str, path: str, value: Any) -> None:
+    """Make the file ``old`` the record ``path`` without asking for space: for a full disk. Raises OSError."""
+    descriptor = os.open(old, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        # Under its new name the old content is no record of an end, and the new one is written by a single call.
+        os.rename(old, path)
+        os.pwrite(descriptor, _encoded(value).ljust(size), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _encoded(value: Any) -> bytes:
+    return (text(value) + "\n").encode("utf-8", "surrogateescape")

@@ -16,8 +16,8 @@ from jupyter_containers.monitor.loop import READ, WRITE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    from jupyter_containers.monitor.log import Log
     from jupyter_containers.monitor.loop import Loop
 
 CHUNK = 65536
@@ -168,7 +168,7 @@ class Sink:
 class Output:
     """One stream of the container, to its log and its clients."""
 
-    def __init__(self, loop: Loop, descriptor: int, name: str, log: Log | None, spill: str) -> None:
+    def __init__(self, loop: Loop, descriptor: int, name: str, log: Any, spill: str) -> None:
         self._loop = loop
         self._descriptor = descriptor
         self._name = name
@@ -279,14 +279,22 @@ class Input:
             return
         except OSError:  # its terminal is gone
             data = b""
-        if not data:
-            self._drop(descriptor)
-            if self._once and not self._terminal:
-                self.close()
-            elif self._terminal and self._once:
-                self._put(b"\x04")  # what a terminal's user types to end input
+        if data:
+            self._put(data)
             return
-        self._put(data)
+        # Only after the next look at all descriptors: the client may have said just before that it leaves.
+        self._loop.forget(descriptor)
+        self._loop.after(_end(descriptor), 0.0, lambda: self._end_of(descriptor))
+
+    def _end_of(self, descriptor: int) -> None:
+        """A client has ended its input, if it has not left before."""
+        if descriptor not in self._sources:
+            return
+        self._drop(descriptor)
+        if self._once and not self._terminal:
+            self.close()
+        elif self._terminal and self._once:
+            self._put(b"\x04")  # what a terminal's user types to end input
 
     def _put(self, data: bytes) -> None:
         self._waiting += data
@@ -331,8 +339,14 @@ class Input:
 
     def _drop(self, descriptor: int) -> None:
         self._loop.forget(descriptor)
+        self._loop.cancel(_end(descriptor))  # the next client's may get the same number
         self._sources.remove(descriptor)
         os.close(descriptor)
+
+    def release(self, descriptor: int) -> None:
+        """Let a client go that has not ended its input. Nothing happens for one that is gone already."""
+        if descriptor in self._sources:
+            self._drop(descriptor)
 
     def close(self) -> None:
         """End the container's input once all that waits was read."""
@@ -351,3 +365,7 @@ class Input:
         if not self._terminal:  # the terminal belongs to the output side
             self._loop.forget(self._descriptor)
             os.close(self._descriptor)
+
+
+def _end(descriptor: int) -> str:
+    return f"end of input {descriptor}"

@@ -21,9 +21,12 @@ _KIBI = 1024
 
 
 class Watchdog:
-    """Calls ``exceeded`` with the bytes in use, once, when the processes below ``job`` use more than ``limit``."""
+    """Calls ``exceeded`` with the bytes in use, once, when the processes below ``job`` use more than ``limit()``.
 
-    def __init__(self, loop: Loop, job: Job, limit: int, exceeded: Callable[[int], None]) -> None:
+    The limit is asked for at each look; 0 ends the watch.
+    """
+
+    def __init__(self, loop: Loop, job: Job, limit: Callable[[], int], exceeded: Callable[[int], None]) -> None:
         self._loop = loop
         self._job = job
         self._limit = limit
@@ -31,16 +34,17 @@ class Watchdog:
         self._look()
 
     def _look(self) -> None:
-        if self._job.status is not None:
+        limit = self._limit()
+        if self._job.status is not None or not limit:
             return
         pids = descendants(self._job.pid)
         used = sum(map(resident, pids))
-        if used > self._limit:
+        if used > limit:
             used = sum(map(private, pids))  # without what processes share, which takes longer to find out
-            if used > self._limit:
+            if used > limit:
                 self._exceeded(used)
                 return
-        self._loop.after("memory", _FAST if used > _CLOSE * self._limit else _SLOW, self._look)
+        self._loop.after("memory", _FAST if used > _CLOSE * limit else _SLOW, self._look)
 
 
 def descendants(pid: int) -> list[int]:

@@ -63,6 +63,15 @@ def hosts_file(
     return "".join(lines).encode()
 
 
+def changed_hosts(content: bytes, hostname: str, *, gone: Sequence[str], new: Sequence[str]) -> bytes:
+    """/etc/hosts after some addresses of the container have gone and others have come; the rest stays as it is."""
+    lines = [line for line in content.splitlines(keepends=True) if line.split()[:1] not in [[a.encode()] for a in gone]]
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.append(b"\n")
+    names = " ".join(dict.fromkeys(name for name in (hostname, hostname.partition(".")[0]) if name))
+    return b"".join([*lines, *(f"{address}\t{names}\n".encode() for address in new)])
+
+
 def hostname_file(hostname: str) -> bytes:
     """/etc/hostname."""
     return f"{hostname}\n".encode()

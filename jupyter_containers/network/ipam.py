@@ -1,9 +1,11 @@
-"""Choosing subnets and addresses. Pure: what is taken is given, and nothing is remembered."""
+"""Choosing subnets and addresses. Pure but for one random number: what is taken is given, and nothing is remembered."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
+import os
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 
 from jupyter_containers.errors import InvalidInput, Unavailable
 
@@ -14,6 +16,10 @@ POOL = IPv4Network("10.88.0.0/14")
 """Where subnets come from: private addresses (RFC 1918) that Docker does not take by default."""
 PREFIX = 24
 _GATEWAY = 1
+_ULA = 0xFD << 120
+_SEARCH = 1 << 16
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 
 def choose_subnet(taken: Iterable[IPv4Network], *, pool: IPv4Network = POOL, prefix: int = PREFIX) -> IPv4Network:
@@ -30,13 +36,29 @@ def choose_subnet(taken: Iterable[IPv4Network], *, pool: IPv4Network = POOL, pre
     raise Unavailable(f"no subnet of {pool} is free: routes of this host cover all of them")
 
 
-def gateway(subnet: IPv4Network) -> str:
+def choose_subnet6(taken: Iterable[IPv6Network]) -> IPv6Network:
+    """A unique local subnet that is drawn at random (RFC 4193) and overlaps with nothing in ``taken``."""
+    obstacles = list(taken)
+    while True:
+        subnet = IPv6Network((_ULA | int.from_bytes(os.urandom(5)) << 80, 64))
+        if not any(subnet.overlaps(network) for network in obstacles):
+            return subnet
+
+
+def gateway(subnet: Network) -> str:
     """The address of the bridge itself."""
     return str(subnet[_GATEWAY])
 
 
-def allocate(subnet: IPv4Network, used: Collection[str], *, wanted: str | None = None) -> str:
-    """An address for a container: ``wanted``, or the first free one after the gateway.
+def allocate(
+    subnet: Network,
+    used: Collection[str],
+    *,
+    wanted: str | None = None,
+    gateway: str | None = None,
+    within: Network | None = None,
+) -> str:
+    """An address for a container: ``wanted``, or the first free one of the subnet, or of ``within`` in it.
 
     Raises
     ------
@@ -45,26 +67,30 @@ def allocate(subnet: IPv4Network, used: Collection[str], *, wanted: str | None =
     Unavailable
         It is in use, or all are.
     """
+    own = ip_address(gateway) if gateway else subnet[_GATEWAY]
     if wanted is not None:
         try:
-            address = IPv4Address(wanted)
+            address = ip_address(wanted)
         except ValueError as error:
-            raise InvalidInput(f"not an IPv4 address: {wanted!r}") from error
-        if address not in subnet or address in {subnet[0], subnet[_GATEWAY], subnet[-1]}:
+            raise InvalidInput(f"not an IP address: {wanted!r}") from error
+        if address.version != subnet.version or address not in subnet or address in {subnet[0], own, subnet[-1]}:
             raise InvalidInput(f"{wanted} is not an address for a container of {subnet}")
         if str(address) in used:
             raise Unavailable(f"the address {wanted} belongs to another container")
         return str(address)
-    for address in _hosts(subnet):
-        if str(address) not in used:
-            return str(address)
-    raise Unavailable(f"all addresses of {subnet} are in use")
+    for found in islice(_hosts(subnet, within), _SEARCH):
+        if found != own and str(found) not in used:
+            return str(found)
+    raise Unavailable(f"all addresses of {within or subnet} are in use")
 
 
-def _hosts(subnet: IPv4Network) -> Iterator[IPv4Address]:
-    """All but the network's own address, the gateway's and the broadcast address."""
-    first, last = int(subnet[_GATEWAY]) + 1, int(subnet[-1])
-    return (IPv4Address(number) for number in range(first, last))
+def _hosts(subnet: Network, within: Network | None) -> Iterator[IPv4Address | IPv6Address]:
+    """All but the network's own address and the broadcast address."""
+    part = within or subnet
+    first = max(int(part[0]), int(subnet[0]) + 1)
+    last = min(int(part[-1]), int(subnet[-1]) - 1)
+    kind = IPv4Address if isinstance(subnet, IPv4Network) else IPv6Address
+    return (kind(number) for number in range(first, last + 1))
 
 
 def mac_of(address: str) -> str:

@@ -7,18 +7,22 @@ Sources: rtnetlink(7), netlink(7); linux/if_link.h, linux/veth.h.
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
-_NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE = 16, 17, 20, 24
+_NEWLINK, _NEWADDR, _NEWROUTE, _DELROUTE = 16, 20, 24, 25
 _CREATE, _EXCL = 0x400, 0x200
 _UP = 1
-_AF_INET = 2
+_AF_INET, _AF_INET6 = 2, 10
 _NESTED = 0x8000
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_PID = 1, 3, 4, 10, 18, 19
-_INFO_KIND, _INFO_DATA = 1, 2
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+_IFLA_NET_NS_PID = 19
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_BRPORT_ISOLATED = 33
+_MACVLAN_MODE, _MACVLAN_BRIDGE = 1, 4
 _VETH_INFO_PEER = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFA_F_NODAD = 0x02
 _RTA_GATEWAY = 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
 
@@ -52,38 +56,60 @@ def _hardware(mac: str) -> bytes:
     return attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
 
 
-def bridge(name: str, mac: str) -> bytes:
-    """Make a bridge and bring it up. It keeps this hardware address whatever is plugged into it."""
-    info = _text(_INFO_KIND, "bridge")
-    body = _link_header(0, up=True) + _text(_IFLA_IFNAME, name) + _hardware(mac)
-    return request(_NEWLINK, _CREATE | _EXCL, body + attribute(_IFLA_LINKINFO | _NESTED, info))
-
-
 def link_up(index: int) -> bytes:
     """Bring an interface up."""
     return request(_NEWLINK, 0, _link_header(index, up=True))
 
 
-def remove_link(index: int) -> bytes:
-    """Remove an interface."""
-    return request(_DELLINK, 0, _link_header(index, up=False))
-
-
 def address(index: int, host: str, prefix: int) -> bytes:
-    """Give an interface an IPv4 address, with the broadcast address of its network."""
-    packed = IPv4Address(host).packed
+    """Give an interface an address; of IPv4 with the broadcast address of its network, of IPv6 without a probe."""
+    own = ip_address(host)
+    packed = own.packed
+    body = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    if own.version == 6:  # noqa: PLR2004 - the version of the protocol
+        header = struct.pack("=BBBBI", _AF_INET6, prefix, _IFA_F_NODAD, 0, index)
+        return request(_NEWADDR, _CREATE | _EXCL, header + body)
     broadcast = (int.from_bytes(packed, "big") | (1 << 32 - prefix) - 1).to_bytes(4, "big")
-    body = struct.pack("=BBBBI", _AF_INET, prefix, 0, 0, index)
-    body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed) + attribute(_IFA_BROADCAST, broadcast)
-    return request(_NEWADDR, _CREATE | _EXCL, body)
+    header = struct.pack("=BBBBI", _AF_INET, prefix, 0, 0, index)
+    return request(_NEWADDR, _CREATE | _EXCL, header + body + attribute(_IFA_BROADCAST, broadcast))
 
 
 def default_route(gateway: str) -> bytes:
     """Send everything that has no better route to a gateway; the kernel finds the interface."""
-    body = struct.pack(
-        "=BBBBBBBBI", _AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
+    return request(_NEWROUTE, _CREATE | _EXCL, _route(gateway))
+
+
+def remove_default_route(gateway: str) -> bytes:
+    """Take that route away again."""
+    return request(_DELROUTE, 0, _route(gateway))
+
+
+def _route(gateway: str) -> bytes:
+    to = ip_address(gateway)
+    family = _AF_INET if to.version == 4 else _AF_INET6  # noqa: PLR2004 - the version of the protocol
+    header = struct.pack(
+        "=BBBBBBBBI", family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
     )
-    return request(_NEWROUTE, _CREATE | _EXCL, body + attribute(_RTA_GATEWAY, IPv4Address(gateway).packed))
+    return header + attribute(_RTA_GATEWAY, to.packed)
+
+
+def isolate(index: int) -> bytes:
+    """Keep an interface on a bridge from all others that are kept so; the bridge itself it reaches."""
+    data = attribute(_BRPORT_ISOLATED, b"\1")
+    info = _text(_INFO_SLAVE_KIND, "bridge") + attribute(_INFO_SLAVE_DATA | _NESTED, data)
+    return request(_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, index, 0, 0) + attribute(_IFLA_LINKINFO | _NESTED, info))
+
+
+def macvlan(parent: int, inside: tuple[str, int], mac: str, mode: int = _MACVLAN_BRIDGE) -> tuple[bytes, int]:
+    """Make an interface with an address of its own on an interface of the host, in a container's namespace.
+
+    Returns as :func:`veth` does.
+    """
+    info = _text(_INFO_KIND, "macvlan") + attribute(_INFO_DATA | _NESTED, _number(_MACVLAN_MODE, mode))
+    body = _link_header(inside[1], up=False) + _text(_IFLA_IFNAME, inside[0]) + _hardware(mac)
+    body += _number(_IFLA_LINK, parent) + attribute(_IFLA_LINKINFO | _NESTED, info)
+    message = request(_NEWLINK, _CREATE | _EXCL, body + _number(_IFLA_NET_NS_PID, PLACEHOLDER))
+    return message, len(message) - 4
 
 
 def veth(host: tuple[str, int], master: int, inside: tuple[str, int], mac: str, mtu: int = 0) -> tuple[bytes, int]:

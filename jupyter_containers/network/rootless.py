@@ -1,8 +1,8 @@
-"""A way out of a rootless container: pasta or slirp4netns, which carry its packets over ordinary sockets of the user.
+"""The way out of the network namespace that an ordinary user's containers share: pasta or slirp4netns.
 
-Each helper attaches a device in the container's network namespace, for which it opens ``/dev/net/tun``. Where that may
-not be opened there is loopback only, and the result says so. A watcher of a few megabytes starts the helper and ends it
-with the container, since not every version of either does so itself.
+They carry its packets over ordinary sockets of the user. Each attaches a device in the namespace, for which it opens
+``/dev/net/tun``. Where that may not be opened there is no way out, and the result says so. A watcher of a few megabytes
+starts the helper and ends it with the namespace's holder, since not every version of either does so itself.
 
 The host's own loopback addresses cannot be reached through them.
 
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import sys
 import time
 
 from jupyter_containers.errors import SystemFailure, Timeout
+from jupyter_containers.linux.namespaces import in_user_namespace
 from jupyter_containers.network.base import Connection
+from jupyter_containers.runtime import idmap
 
 ADDRESS, GATEWAY, NAME_SERVER = "10.0.2.100", "10.0.2.2", "10.0.2.3"
 DEVICE = "eth0"
@@ -37,7 +38,7 @@ def connect(pid: int, *, helper: str | None = None, timeout: float = 10.0, tun: 
     Parameters
     ----------
     pid
-        The init of a container of this user, in a network namespace of its own. The helper ends when it ends.
+        A process of this user in a network namespace of its own. The helper ends with it.
     helper
         ``pasta`` or ``slirp4netns``; None for the first one that is installed.
     timeout
@@ -88,7 +89,13 @@ def unavailable(helper: str | None = None, *, tun: str = TUN) -> str:
 
 
 def _find(helper: str | None) -> tuple[str, str]:
-    for name in (helper,) if helper else HELPERS:
+    names = (helper,) if helper else HELPERS
+    if not helper and idmap.is_privileged() and in_user_namespace():
+        # The container is in the very user namespace this process is root of, which pasta cannot deal with.
+        names = ("slirp4netns",)
+    import shutil  # noqa: PLC0415 - root needs no helper
+
+    for name in names:
         path = shutil.which(name)
         if path:
             return name, path
@@ -99,12 +106,24 @@ def _command(name: str, path: str, pid: int) -> list[str]:
     if name == "slirp4netns":
         options = ["--configure", f"--mtu={_MTU}", "--disable-host-loopback", "--cidr=10.0.2.0/24"]
         return [path, *options, str(pid), DEVICE]
-    options = ["--foreground", "--quiet", "--config-net", "--ipv4-only", "--no-map-gw", "--mtu", _MTU]
+    options = [
+        "--foreground",
+        "--quiet",
+        "--config-net",
+        "--no-netns-quit",
+        "--ipv4-only",
+        "--no-map-gw",
+        "--mtu",
+        _MTU,
+    ]
     # pasta would otherwise give the container the host's own address, and the host could not be reached from it
     options += ["--address", ADDRESS, "--netmask", "24", "--gateway", GATEWAY, "--dns-forward", NAME_SERVER]
     options += ["--ns-ifname", DEVICE]
     for way in ("--tcp-ports", "--udp-ports", "--tcp-ns", "--udp-ns"):
         options += [way, "none"]
+    if os.geteuid() == 0:
+        # In a container whose root has no privileges, or in a user namespace. pasta would become nobody, who may not.
+        options += ["--runas", "0:0"]
     return [path, *options, str(pid)]
 
 
@@ -139,7 +158,7 @@ def _start(pid: int, command: list[str]) -> tuple[int, int]:
 def _wait(pid: int, watcher: int, errors: int, name: str, timeout: float) -> None:
     """Until the namespace has a default route, which both helpers set last."""
     deadline = time.monotonic() + timeout
-    while not _has_route(pid):
+    while not connected(pid):
         if _ended(watcher):
             text = os.pread(errors, 4096, 0).decode(errors="replace").strip()
             last = (text.splitlines() or ["it ended without a word"])[-1]
@@ -149,7 +168,7 @@ def _wait(pid: int, watcher: int, errors: int, name: str, timeout: float) -> Non
         time.sleep(_POLL)
 
 
-def _has_route(pid: int) -> bool:
+def connected(pid: int) -> bool:
     """Whether there is a default route in the network namespace of a process (proc_pid_net(5))."""
     try:
         with open(f"/proc/{pid}/net/route", "rb") as file:

@@ -5,6 +5,7 @@ Loading registers names only; what they need is imported when they are first use
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,13 +14,16 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from jupyter_containers.notebook.magics import Dispatcher
+    from jupyter_containers.notebook.session import Session
+    from jupyter_containers.notebook.settings import ContainerMagics
 
 _ATTRIBUTE = "_jupyter_containers"
 NAME = "container"
 
-_DOC = """Run a container verb: ``%container [-o NAME] [--no-raise] [--quiet] VERB [OPTIONS] [ARGUMENTS]``.
+_DOC = """Run a container verb: ``%container [NOTEBOOK OPTIONS] VERB [OPTIONS] [ARGUMENTS]``.
 
-``%container --help`` lists the verbs and ``%container run --help`` explains one. The options are Docker's.
+``%container --help`` lists the verbs; ``%container run --help`` and ``%container run?`` explain one. The options are
+Docker's.
 
     %container pull alpine
     %container run --rm alpine echo hello
@@ -32,8 +36,9 @@ As ``%%container`` the cell's body is the Dockerfile of ``build``, or the standa
     FROM alpine
     RUN echo hello > /greeting
 
-A whole word ``{expression}`` is replaced by its value in the notebook; ``-e NAME`` takes NAME from the notebook,
-then from the environment. A ``;`` at the end of the line keeps the value from being shown.
+A whole word ``{expression}`` is replaced by its value in the notebook; ``-e NAME`` and ``--build-arg NAME`` take NAME
+from the notebook, then from the environment. A ``;`` at the end of the line keeps the value from being shown.
+``%config ContainerMagics`` lists what can be set once for a notebook.
 
 Notebook options, before the verb:
     -o NAME     keep the result as NAME and do not show it
@@ -52,6 +57,7 @@ class _Extension:
         self._session = Session()
         self._dispatcher: Dispatcher | None = None
         self._magic = self._make_magic()
+        self._settings: ContainerMagics | None = None
 
     def _make_magic(self) -> Callable[[str, str | None], Any]:
         def container(line: str, cell: str | None = None) -> Any:
@@ -66,7 +72,8 @@ class _Extension:
         if self._dispatcher is None:
             from jupyter_containers.notebook.magics import Dispatcher  # noqa: PLC0415 - imported on first use
 
-            self._dispatcher = Dispatcher(self._shell, self._session)
+            assert self._settings is not None
+            self._dispatcher = Dispatcher(self._shell, self._session, self._settings)
         return self._dispatcher.dispatch(line, cell)
 
     def _complete(self, context: Any) -> Any:
@@ -76,19 +83,27 @@ class _Extension:
 
     def register(self) -> None:
         """Add the magics, the displays, the help and the completion."""
-        from jupyter_containers.notebook import display  # noqa: PLC0415 - kept out of the package's import
+        from jupyter_containers.notebook import display, settings  # noqa: PLC0415 - kept out of the package's import
 
+        self._settings = settings.register(self._shell)
         self._shell.magics_manager.register_function(self._magic, "line_cell", NAME)
-        display.register(self._shell)
+        display.register(self._shell, self._session)
         self._shell.input_transformers_cleanup.append(question_mark_to_help)
         if (completer := self._shell.Completer) is not None:
             self._matcher = make_matcher(self._complete)
             completer.custom_matchers.append(self._matcher)
 
+    @property
+    def session(self) -> Session:
+        """What all magics and widgets of the shell share."""
+        return self._session
+
     def remove(self) -> None:
         """Undo :meth:`register` and close the engine."""
-        from jupyter_containers.notebook import display  # noqa: PLC0415 - as above
+        from jupyter_containers.notebook import display, settings  # noqa: PLC0415 - as above
 
+        if self._settings is not None:
+            settings.unregister(self._shell, self._settings)
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop(NAME, None)
         display.unregister(self._shell)
@@ -109,14 +124,18 @@ def make_matcher(complete: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return container_matcher  # type: ignore[no-any-return]
 
 
+_QUESTION = re.compile(rf"(?P<magic>%%?{NAME})(?P<words>(?:\s+[\w-]+)+)\s*\?\??\s*")
+
+
 def question_mark_to_help(lines: list[str]) -> list[str]:
-    """``%container run?`` is ``%container run --help``; IPython alone would look for an object ``run``."""
-    if len(lines) != 1 or not lines[0].lstrip().startswith(f"%{NAME} "):
+    """``%container run?`` is ``%container run --help``; IPython alone would look for an object ``run``.
+
+    Notebook options before the verb are left out, as is a second question mark.
+    """
+    found = _QUESTION.fullmatch(lines[0].strip()) if len(lines) == 1 else None
+    if found is None:
         return lines
-    text = lines[0].strip()
-    words = text.rstrip("?").split()[1:]
-    if not text.endswith("?") or not words or not all(word.isalpha() for word in words):
-        return lines
+    words = [word for word in found["words"].split() if not word.startswith("-")]
     return [f"%{NAME} {' '.join(words)} --help\n"]
 
 
@@ -126,6 +145,11 @@ def load(shell: InteractiveShell) -> None:
         extension = _Extension(shell)
         extension.register()
         setattr(shell, _ATTRIBUTE, extension)
+
+
+def session_of(shell: InteractiveShell) -> Session:
+    """The session of a shell that the extension is loaded in."""
+    return getattr(shell, _ATTRIBUTE).session  # type: ignore[no-any-return]
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.commands.table import COMMANDS, GROUPS
+from jupyter_containers.commands import asked
+from jupyter_containers.commands.table import every, groups
 from jupyter_containers.errors import EngineError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from jupyter_containers.notebook.session import Session
 
 _HEAD = re.compile(r"(?:^|[\s=(])%%?container\s+(?P<rest>.*)$")
-_NOTEBOOK_FLAGS = {"-o": True, "--out": True, "--no-raise": False, "--quiet": False}
+_NOTEBOOK_FLAGS = {"-o": True, "--out": True, "--no-raise": False, "--quiet": False, **asked.FLAGS}
 _DOCKERFILE = (
     "FROM RUN CMD LABEL EXPOSE ENV ADD COPY ENTRYPOINT VOLUME USER WORKDIR ARG ONBUILD STOPSIGNAL HEALTHCHECK SHELL"
 )
@@ -63,18 +64,18 @@ def candidates(line: str, head: str, session: Session) -> list[str]:
         words = words[2 if _NOTEBOOK_FLAGS[words[0]] else 1 :]
     command, rest = _command(words)
     if command is None:
-        if rest and rest[0] in GROUPS:
-            return sorted(name.split()[1] for each in COMMANDS for name in each.names if name.startswith(f"{rest[0]} "))
+        if rest and rest[0] in groups():
+            return sorted(name.split()[1] for each in every() for name in each.names if name.startswith(f"{rest[0]} "))
         return (
             []
             if rest
-            else [*(each.name for each in COMMANDS if " " not in each.name), *sorted(GROUPS), *_NOTEBOOK_FLAGS]
+            else [*(each.name for each in every() if " " not in each.name), *sorted(groups()), *_NOTEBOOK_FLAGS]
         )
     return _of_command(command, rest, match["rest"].split(" ")[-1], session)
 
 
 def _command(words: list[str]) -> tuple[Command | None, list[str]]:
-    for command in COMMANDS:
+    for command in every():
         for name in command.names:
             parts = name.split()
             if words[: len(parts)] == parts:
@@ -113,13 +114,17 @@ def _argument_at(arguments: Iterable[Argument], place: int) -> Argument | None:
 
 def _names(kind: Completes, session: Session) -> list[str]:
     """Names in the store; none before the engine was used, for completion must be quick and change nothing."""
-    if not session.started or kind not in {"image", "container", "name"}:
+    if not session.started or kind not in {"image", "container", "network", "volume", "name"}:
         return []
     engine = session.engine()
     names: list[str] = []
     try:
         if kind in {"container", "name"}:
             names += [row.name for row in engine.containers.list(all=True)]
+        if kind == "volume":
+            names += [row.name for row in engine.volumes.list()]
+        if kind == "network":
+            names += [row.name for row in engine.networks.list()]
         if kind in {"image", "name"}:
             names += [f"{row.repository}:{row.tag}" for row in engine.images.list() if row.repository is not None]
     except EngineError:

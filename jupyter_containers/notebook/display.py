@@ -1,16 +1,17 @@
-"""How the engine's values look in a notebook: semantic HTML, and text for terminals.
+"""Registers with IPython how the engine's values look.
 
-The formatters are registered with IPython by the names of the types, so that neither the engine knows HTML nor
-registering imports the engine.
+By the names of the types, so that neither the engine knows HTML nor registering imports the engine.
 """
 
 from __future__ import annotations
 
-from html import escape
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jupyter_containers.commands import humane, tables
-from jupyter_containers.notebook import markup
+from jupyter_containers.commands import tables
+from jupyter_containers.errors import EngineError
+from jupyter_containers.notebook import markup, objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from jupyter_containers.commands.results import HostReport
-    from jupyter_containers.engine import Container, Image
-    from jupyter_containers.engine.views import EngineInfo, RunResult
-
-_OUTPUT_LIMIT = 64 * 1024
+    from jupyter_containers.engine import Container
+    from jupyter_containers.engine.views import ContainerSummary, EngineInfo
+    from jupyter_containers.engine.xray import Xray
+    from jupyter_containers.notebook.session import Session
 
 
 class _Printer(Protocol):
@@ -31,56 +32,24 @@ class _Printer(Protocol):
         """Write text."""
 
 
-def run_summary(result: RunResult) -> str:
-    """One line: ``exit status 0, 310 ms, 2.1MB memory``."""
-    parts = [result.cause or "exit status 0", humane.milliseconds(result.usage.wall_seconds)]
-    if result.usage.cpu_seconds is not None:
-        parts.append(f"{humane.milliseconds(result.usage.cpu_seconds)} CPU")
-    if result.usage.memory_peak is not None:
-        parts.append(f"{humane.size(result.usage.memory_peak)} memory")
-    return ", ".join(parts)
-
-
-def run_text(result: RunResult) -> str:
-    """A RunResult in a terminal."""
-    return f"RunResult({run_summary(result)}: {' '.join(result.command) or result.image})"
-
-
-def run_html(result: RunResult) -> str:
-    """A RunResult: the summary, with the output folded away, for it stood above when it was printed."""
-    mark = "✓" if result.exit_code == 0 else "✗"
-    summary = f"{mark} {escape(run_summary(result))} {markup.code(' '.join(result.command) or result.image)}"
-    outputs = [
-        f"<p>{name}</p>{markup.block(text[-_OUTPUT_LIMIT:])}"
-        for name, text in (("Standard output", result.stdout), ("Standard error", result.stderr))
-        if text
-    ]
-    return markup.folded(summary, "".join(outputs)) if outputs else f"<p>{summary}</p>"
-
-
-def _definitions(caption: str, values: Mapping[str, str]) -> str:
-    rows = [(escape(name), value) for name, value in values.items() if value]
-    return markup.table(caption, ("Property", "Value"), rows)
-
-
 def info_html(values: EngineInfo) -> str:
     """``info`` as a table."""
     lines = (line.partition(": ") for line in tables.info(values))
-    return _definitions("Engine", {name: escape(value) for name, _, value in lines})
+    return objects.definitions("Engine", {name: markup.words(value) for name, _, value in lines})
 
 
 def report_html(report: HostReport) -> str:
     """``doctor`` as a table: what works, in words, and the remedy where it does not."""
     rows = [
         (
-            escape(finding.feature),
+            markup.words(finding.feature),
             "✓ works" if finding.ok else "✗ missing",
-            escape(finding.detail),
+            markup.words(finding.detail),
             markup.code(finding.remedy) if finding.remedy and not finding.ok else "",
         )
         for finding in report.findings
     ]
-    head = f"<p><strong>{escape(report.rung)}</strong>: {escape(report.summary)}</p>"
+    head = f"<p><strong>{markup.words(report.rung)}</strong>: {markup.words(report.summary)}</p>"
     return head + markup.table("What this host allows", ("Feature", "State", "Detail", "Remedy"), rows)
 
 
@@ -94,47 +63,45 @@ def info_text(values: EngineInfo) -> str:
     return "\n".join(tables.info(values))
 
 
-def image_html(image: Image) -> str:
-    """An image: what it is, and how it was built where a build made it just now."""
-    return _definitions(
-        f"Image {image.name}",
-        {
-            "Names": ", ".join(markup.code(name) for name in image.names),
-            "Id": markup.code(humane.short_id(image.id)),
-            "Digest": markup.code(image.digest),
-            "Created": image.created.strftime("%Y-%m-%d %H:%M:%S UTC") if image.created else "",
-            "Size": humane.size(image.size),
-            "Platform": escape(image.platform),
-            "Command": markup.code(" ".join(image.command)) if image.command else "",
-            "Labels": ", ".join(markup.code(f"{key}={value}") for key, value in image.labels.items()),
-        },
-    )
+def xray_html(xray: Xray) -> str:
+    """An x-ray: sentences, and its tables folded away."""
+    from jupyter_containers.commands.xray import page  # noqa: PLC0415 - seldom shown
+    from jupyter_containers.notebook.pages import Page  # noqa: PLC0415 - the same
+
+    return Page(page(xray))._repr_html_()
 
 
-def image_text(image: Image) -> str:
-    """An image in a terminal."""
-    return f"Image({', '.join(image.names) or '<none>'}: {humane.short_id(image.id)}, {humane.size(image.size)})"
+def xray_text(xray: Xray) -> str:
+    """An x-ray in a terminal."""
+    from jupyter_containers.commands.xray import page  # noqa: PLC0415 - seldom shown
 
-
-def container_html(container: Container) -> str:
-    """A container: how to find it. What it does now is asked with ``ps``."""
-    values = {"Id": markup.code(container.short_id), "Image": markup.code(container.image)}
-    return _definitions(f"Container {container.name}", values)
-
-
-def container_text(container: Container) -> str:
-    """A container in a terminal."""
-    return f"Container({container.name}: {container.short_id}, {container.image})"
+    return "\n".join(tables.page(page(xray), datetime.now(UTC)))
 
 
 _VIEWS = "jupyter_containers.engine.views"
 _TYPES: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
-    (_VIEWS, "RunResult", run_html, run_text),
+    ("jupyter_containers.engine.xray.views", "Xray", xray_html, xray_text),
+    (_VIEWS, "RunResult", objects.run_html, objects.run_text),
     (_VIEWS, "EngineInfo", info_html, info_text),
+    (_VIEWS, "ContainerSummary", objects.summary_html, objects.summary_text),
+    (_VIEWS, "NetworkSummary", objects.network_html, objects.network_text),
+    (_VIEWS, "VolumeSummary", objects.volume_summary_html, objects.volume_summary_text),
     ("jupyter_containers.linux.probe", "HostReport", report_html, report_text),
-    ("jupyter_containers.engine.images", "Image", image_html, image_text),
-    ("jupyter_containers.engine.containers", "Container", container_html, container_text),
+    ("jupyter_containers.engine.images", "Image", objects.image_html, objects.image_text),
+    ("jupyter_containers.engine.image_files", "ImageFiles", objects.files_html, objects.files_text),
+    ("jupyter_containers.engine.volumes", "Volume", objects.volume_html, objects.volume_text),
+    ("jupyter_containers.build.options", "BuildResult", objects.build_html, objects.build_text),
+    ("jupyter_containers.build.ledger", "BuildRecord", objects.record_html, objects.record_text),
 )
+_CONTAINER = (_VIEWS, "Container")
+
+
+def _look(session: Session, container: Container) -> ContainerSummary | None:
+    """What a container is doing now; None where this session's engine does not know it."""
+    if session.started:
+        with suppress(EngineError, OSError):  # it is shown as it was known
+            return next((row for row in session.engine().containers.list(all=True) if row.id == container.id), None)
+    return None
 
 
 def _plain(text: Callable[[Any], str]) -> Callable[[Any, _Printer, bool], None]:
@@ -149,10 +116,17 @@ def _formatters(shell: InteractiveShell) -> Mapping[str, Any]:
     return found.formatters if found is not None else {}
 
 
-def register(shell: InteractiveShell) -> None:
-    """Teach a shell's formatters the types of the engine."""
+def register(shell: InteractiveShell, session: Session) -> None:
+    """Teach a shell's formatters the types of the engine; what a container is doing is asked of the session's."""
     formatters = _formatters(shell)
-    for module, name, html, text in _TYPES:
+
+    def html_of(container: Container) -> str:
+        return objects.container_html(container, _look(session, container))
+
+    def text_of(container: Container) -> str:
+        return objects.container_text(container, _look(session, container))
+
+    for module, name, html, text in (*_TYPES, (*_CONTAINER, html_of, text_of)):
         formatters["text/html"].for_type_by_name(module, name, html)
         formatters["text/plain"].for_type_by_name(module, name, _plain(text))
 
@@ -160,6 +134,6 @@ def register(shell: InteractiveShell) -> None:
 def unregister(shell: InteractiveShell) -> None:
     """Make a shell's formatters forget them."""
     formatters = _formatters(shell)
-    for module, name, _html, _text in _TYPES:
+    for module, name in (*((module, name) for module, name, *_ in _TYPES), _CONTAINER):
         formatters["text/html"].pop(f"{module}.{name}", None)
         formatters["text/plain"].pop(f"{module}.{name}", None)

@@ -1,197 +1,267 @@
-"""Listings as DataFrames with real types: sizes are integers, times are UTC, states are categories.
+"""Listings as DataFrames with real types: integer sizes, times in UTC, categories of states, units in ``.attrs``.
 
-Only the display is for people: ``7.83MB``, short ids. Importing this module imports pandas.
+What belongs together is joined by id: ``stats.join(ps[["image"]], on="id")``, or where both have columns of one name
+``ps.merge(images, left_on="image_id", right_index=True, suffixes=("", "_image"))``. Importing it imports pandas.
 """
 
 from __future__ import annotations
 
-from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import pandas as pd
 
-from jupyter_containers.commands import humane
-from jupyter_containers.commands.results import ContainerListing, HistoryListing, ImageListing, LayerListing
-from jupyter_containers.notebook import markup
+from jupyter_containers.commands.results import (
+    ChangeListing,
+    Column,
+    ContainerListing,
+    Grid,
+    HistoryListing,
+    ImageListing,
+    LayerListing,
+    NetworkListing,
+    Table,
+    VolumeListing,
+)
+from jupyter_containers.notebook.listing import BYTES, UNITS, Listing, text_series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
-STATES = ("created", "running", "paused", "exited", "dead")
-_TIME = "datetime64[ns, UTC]"
-_CELL_WIDTH = 60
+    from jupyter_containers.commands import results
+    from jupyter_containers.engine.journal import Happening
+    from jupyter_containers.engine.views import ContainerStats, ContainerSummary
+
+STATES: Final = ("created", "running", "paused", "restarting", "exited", "dead")
+CHANGES: Final = ("added", "changed", "deleted")
+_TIME: Final = "datetime64[ns, UTC]"
+_SPAN: Final = "timedelta64[ns]"
+_DTYPES: Final = {"size": "Int64", "count": "Int64", "number": "Float64", "percent": "Float64", "flag": "boolean"}
+_UNITS: Final = {"size": BYTES, "percent": "%"}
+
+Kind: TypeAlias = Literal["text", "size", "count", "number", "percent", "flag", "time", "span", "mapping", "names"]
+Columns: TypeAlias = "Mapping[str, Kind | tuple[str, ...]]"
+"""What is in each column; a tuple are the choices of a category."""
+
+_CONTAINERS: Final[Columns] = {
+    "name": "text",
+    "image": "text",
+    "command": "text",
+    "created": "time",
+    "state": STATES,
+    "status": "text",
+    "exit_code": "count",
+    "started": "time",
+    "finished": "time",
+    "ran": "span",
+    "pid": "count",
+    "ports": "text",
+    "address": "text",
+    "memory_limit": "size",
+    "health": "text",
+    "size": "size",
+    "virtual_size": "size",
+    "labels": "mapping",
+    "image_id": "text",
+    "layers": "names",
+    "networks": "names",
+    "volumes": "names",
+    "mounts": "mapping",
+}
+_IMAGES: Final[Columns] = {
+    "repository": "text",
+    "tag": "text",
+    "digest": "text",
+    "created": "time",
+    "size": "size",
+    "labels": "mapping",
+    "layers": "names",
+}
+_HISTORY: Final[Columns] = {
+    "id": "text",
+    "created": "time",
+    "created_by": "text",
+    "size": "size",
+    "comment": "text",
+    "empty_layer": "flag",
+}
+_LAYERS: Final[Columns] = {
+    "digest": "text",
+    "size": "size",
+    "blob_size": "size",
+    "created_by": "text",
+    "shared_by": "count",
+    "diff_id": "text",
+    "chain_id": "text",
+    "media_type": "text",
+}
+_NETWORKS: Final[Columns] = {
+    "name": "text",
+    "driver": "text",
+    "subnet": "text",
+    "gateway": "text",
+    "subnet6": "text",
+    "internal": "flag",
+    "containers": "count",
+    "created": "time",
+    "labels": "mapping",
+}
+_VOLUMES: Final[Columns] = {
+    "driver": "text",
+    "created": "time",
+    "size": "size",
+    "containers": "names",
+    "anonymous": "flag",
+    "mountpoint": "text",
+    "options": "mapping",
+    "labels": "mapping",
+}
+_STATISTICS: Final[Columns] = {
+    "name": "text",
+    "id": "text",
+    "cpu_percent": "percent",
+    "memory_percent": "percent",
+    "memory": "size",
+    "memory_limit": "size",
+    "network_received": "size",
+    "network_sent": "size",
+    "disk_read": "size",
+    "disk_written": "size",
+    "pids": "count",
+    "source": "text",
+}
 
 
-class Listing(pd.DataFrame):
-    """A DataFrame that shows sizes, times and ids for people and keeps them as they are.
+def of(listing: results.Listing) -> Listing:  # noqa: PLR0911 - one per listing
+    """The DataFrame of a listing.
 
-    ``noun`` is the caption. Columns without any value are not shown.
+    Containers, images and networks are indexed by id, volumes by name, layers by their place from the bottom, the
+    steps of a history by theirs from the top; an image with two names has two rows.
     """
-
-    _metadata: ClassVar[list[str]] = ["noun"]
-    noun: str = "Rows"
-
-    @property
-    def _constructor(self) -> type[Listing]:
-        return Listing
-
-    def __repr__(self) -> str:
-        if self.empty:
-            return f"{self.noun}: none"
-        header, rows, hidden = self._cells()
-        shown = pd.DataFrame([row[1:] for row in rows], columns=header[1:], index=pd.Index([row[0] for row in rows]))
-        shown.index.name = header[0]
-        more = f"\n… {hidden} more" if hidden else ""
-        return shown.to_string(justify="left") + more
-
-    def _repr_html_(self) -> str:
-        if self.empty:
-            return f"<p>{escape(self.noun)}: none</p>"
-        header, rows, hidden = self._cells()
-        numbers = frozenset(str(name) for name in self.columns if pd.api.types.is_numeric_dtype(self.dtypes[name]))
-        caption = f"{self.noun}: {len(self)}" + (f", the first {len(rows)} shown" if hidden else "")
-        return markup.table(caption, header, [[escape(cell) for cell in row] for row in rows], numbers=numbers)
-
-    def _cells(self) -> tuple[list[str], list[list[str]], int]:
-        """Header, rows of text beginning with the index, and how many rows were left out."""
-        limit = pd.get_option("display.max_rows") or len(self)
-        part = self.iloc[:limit]
-        places = [place for place in range(len(self.columns)) if not _is_blank(self.iloc[:, place])]
-        columns = [_shown(str(self.columns[place]), part.iloc[:, place]) for place in places]
-        index = [_text(str(self.index.name), value) for value in part.index]
-        header = [
-            "" if self.index.name is None else str(self.index.name),
-            *(str(self.columns[place]) for place in places),
-        ]
-        rows = [[first, *cells] for first, *cells in zip(index, *columns, strict=True)]
-        return header, rows, len(self) - len(part)
-
-
-def _is_blank(column: pd.Series[Any]) -> bool:
-    return all(value in ("", {}) if isinstance(value, str | dict) else bool(pd.isna(value)) for value in column)
-
-
-def _shown(name: str, column: pd.Series[Any]) -> list[str]:
-    is_size = name.endswith("size") or name == "memory_limit"
-    if is_size and pd.api.types.is_integer_dtype(column.dtype):
-        return ["" if pd.isna(value) else humane.size(int(value)) for value in column]
-    return [_text(name, value) for value in column]
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        return humane.shorten(", ".join(f"{key}={content}" for key, content in value.items()), _CELL_WIDTH)
-    if pd.isna(value):
-        return ""
-    if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    text = str(value)
-    if name in {"id", "digest", "diff_id", "chain_id"}:
-        return humane.short_id(text)
-    return humane.shorten(text, _CELL_WIDTH)
-
-
-def of(listing: ContainerListing | ImageListing | HistoryListing | LayerListing) -> Listing:
-    """The DataFrame of a listing."""
     match listing:
-        case ContainerListing():
-            return containers(listing)
-        case ImageListing():
-            return images(listing)
+        case ContainerListing(rows):
+            return _containers(rows)
+        case ImageListing(rows):
+            return _frame(rows, _IMAGES, "Images", _ids(rows), hidden=("layers",))
         case HistoryListing():
-            return history(listing)
+            return _frame(listing.rows, _HISTORY, f"History of {listing.image}", _places(listing.rows, "step"))
         case LayerListing():
-            return layers(listing)
+            places = pd.Index([row.index for row in listing.rows], name="layer", dtype="int64")
+            return _frame(listing.rows, _LAYERS, f"Layers of {listing.image}", places)
+        case NetworkListing(rows):
+            return _frame(rows, _NETWORKS, "Networks", _ids(rows))
+        case VolumeListing(rows):
+            return _frame(rows, _VOLUMES, "Volumes", _ids(rows, "name"))
+        case ChangeListing():
+            columns: Columns = {"kind": CHANGES, "path": "text"}
+            return _frame(listing.rows, columns, f"Changes of {listing.container}", _places(listing.rows, "change"))
 
 
-def containers(listing: ContainerListing) -> Listing:
-    """``ps``: indexed by id."""
-    column = _columns(listing.rows)
-    data = {
-        "name": column("name", "string"),
-        "image": column("image", "string"),
-        "command": column("command", "string"),
-        "created": _times([row.created for row in listing.rows]),
-        "state": pd.Series(pd.Categorical([row.state for row in listing.rows], categories=list(STATES))),
-        "status": column("status", "string"),
-        "exit_code": column("exit_code", "Int64"),
-        "started": _times([row.started for row in listing.rows]),
-        "finished": _times([row.finished for row in listing.rows]),
-        "pid": column("pid", "Int64"),
-        "ports": column("ports", "string"),
-        "address": column("address", "string"),
-        "memory_limit": column("memory_limit", "Int64"),
-        "labels": _labels([row.labels for row in listing.rows]),
+def _containers(rows: Sequence[ContainerSummary]) -> Listing:
+    now = datetime.now(UTC)
+    more: dict[str, Sequence[Any]] = {
+        "ran": [_ran(row, now) for row in rows],
+        # A network without an id is another container's, or gone.
+        "networks": [[identity for identity in row.networks.values() if identity] for row in rows],
     }
-    return _frame(data, "id", [row.id for row in listing.rows], "Containers")
+    hidden = ("image_id", "layers", "networks", "volumes", "mounts", "started", "finished")
+    return _frame(rows, _CONTAINERS, "Containers", _ids(rows), more, hidden)
 
 
-def images(listing: ImageListing) -> Listing:
-    """``images``: indexed by id; an image with two names has two rows."""
-    column = _columns(listing.rows)
-    data = {
-        "repository": column("repository", "string"),
-        "tag": column("tag", "string"),
-        "digest": column("digest", "string"),
-        "created": _times([row.created for row in listing.rows]),
-        "size": column("size", "Int64"),
-        "labels": _labels([row.labels for row in listing.rows]),
-    }
-    return _frame(data, "id", [str(row.id) for row in listing.rows], "Images")
+def _ran(row: ContainerSummary, now: datetime) -> timedelta | None:
+    """How long it has run since its last start."""
+    if row.started is None:
+        return None
+    until = now if row.state in {"running", "paused"} else row.finished
+    return None if until is None else until - row.started
 
 
-def history(listing: HistoryListing) -> Listing:
-    """``history``: newest first, indexed by the place from the top."""
-    column = _columns(listing.rows)
-    data = {
-        "id": column("id", "string"),
-        "created": _times([row.created for row in listing.rows]),
-        "created_by": column("created_by", "string"),
-        "size": column("size", "Int64"),
-        "comment": column("comment", "string"),
-        "empty_layer": column("empty_layer", "boolean"),
-    }
-    return _frame(data, "step", list(range(len(listing.rows))), f"History of {listing.image}")
+def table(rows: Table) -> Listing:
+    """Rows of text, as ``top`` gives them."""
+    return Listing({title: text_series([row[at] for row in rows.rows]) for at, title in enumerate(rows.titles)})
 
 
-def layers(listing: LayerListing) -> Listing:
-    """``layers``: bottom first, indexed by the place from the bottom."""
-    column = _columns(listing.rows)
-    data = {
-        "digest": column("digest", "string"),
-        "size": column("size", "Int64"),
-        "blob_size": column("blob_size", "Int64"),
-        "created_by": column("created_by", "string"),
-        "shared_by": column("shared_by", "Int64"),
-        "diff_id": column("diff_id", "string"),
-        "chain_id": column("chain_id", "string"),
-        "media_type": column("media_type", "string"),
-    }
-    return _frame(data, "layer", [row.index for row in listing.rows], f"Layers of {listing.image}")
-
-
-def _columns(rows: Sequence[object]) -> Callable[[str, str], pd.Series[Any]]:
-    def column(name: str, dtype: str) -> pd.Series[Any]:
-        values = [getattr(row, name) for row in rows]
-        if dtype == "string":
-            # Digests are a subclass of str, which not every string array takes.
-            values = [None if value is None else str(value) for value in values]
-        return pd.Series(values, dtype=dtype)
-
-    return column
-
-
-def _times(values: Sequence[datetime | None]) -> pd.Series[Any]:
-    return pd.Series(list(values), dtype=_TIME)
-
-
-def _labels(values: Sequence[Any]) -> pd.Series[Any]:
-    return pd.Series([dict(value) for value in values], dtype="object")
-
-
-def _frame(data: dict[str, pd.Series[Any]], index: str, keys: Sequence[object], noun: str) -> Listing:
-    frame = Listing(data)
-    frame.index = pd.Index(list(keys), name=index, dtype="object" if index == "id" else "int64")
-    frame.noun = noun
+def grid(rows: Grid) -> Listing:
+    """A table with typed columns, indexed by the first one."""
+    first, *others = rows.columns
+    frame = Listing({column.name: _column(_kind(column), column.cells) for column in others})
+    frame.index = pd.Index(list(first.cells), name=first.name, dtype="int64" if first.kind == "count" else "string")
+    frame.noun = rows.noun
     return frame
+
+
+def _kind(column: Column) -> Kind | tuple[str, ...]:
+    if column.kind == "choice":
+        return column.choices
+    return "span" if column.kind == "seconds" else column.kind
+
+
+def statistics(rows: Sequence[ContainerStats]) -> Listing:
+    """``stats``: a row for each container and moment, indexed by time; percents of CPU are of one CPU.
+
+    ``frame.pivot(columns="name", values="cpu_percent").plot()`` draws a history.
+    """
+    index = pd.DatetimeIndex([row.time for row in rows], dtype=_TIME, name="time")
+    return _frame(rows, _STATISTICS, "Statistics", index)
+
+
+def happenings(found: Sequence[Happening]) -> Listing:
+    """``events`` of a span of time, oldest first: numbered."""
+    columns: Columns = {"time": "time", "type": "text", "action": "text", "id": "text", "name": "text"}
+    more: dict[str, Sequence[Any]] = {
+        "time": [pd.Timestamp(each.nanoseconds, unit="ns", tz="UTC") for each in found],
+        "name": [each.attributes.get("name", "") for each in found],
+        "attributes": [dict(each.attributes) for each in found],
+    }
+    frame = _frame(found, {**columns, "attributes": "mapping"}, "Events", _places(found, "event"), more)
+    frame["type"] = frame["type"].astype("category")
+    return frame
+
+
+def _ids(rows: Sequence[object], name: str = "id") -> pd.Index[Any]:
+    index: pd.Index[Any] = pd.Index(text_series([getattr(row, name) for row in rows]), name=name)
+    return index
+
+
+def _places(rows: Sequence[object], name: str) -> pd.Index[Any]:
+    return pd.RangeIndex(len(rows), name=name)
+
+
+def _frame(
+    rows: Sequence[object],
+    columns: Columns,
+    noun: str,
+    index: pd.Index[Any],
+    more: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    hidden: tuple[str, ...] = (),
+) -> Listing:
+    """A frame of the attributes of the rows; columns in ``more`` are given as they are."""
+    data = {
+        name: _column(kind, more[name] if name in more else [getattr(row, name) for row in rows])
+        for name, kind in columns.items()
+    }
+    frame = Listing(data)
+    frame.index = index
+    frame.noun, frame.hidden = noun, hidden
+    frame.attrs[UNITS] = {name: _UNITS[kind] for name, kind in columns.items() if kind in _UNITS}
+    return frame
+
+
+def _column(kind: Kind | tuple[str, ...], values: Sequence[Any]) -> pd.Series[Any]:  # noqa: PLR0911 - one per kind
+    match kind:
+        case tuple():
+            return pd.Series(pd.Categorical(list(values), categories=list(kind)))
+        case "text":
+            return text_series(values)
+        case "time":
+            return pd.Series(list(values), dtype=_TIME)
+        case "span":
+            return pd.Series(pd.to_timedelta(list(values), unit="s").astype(_SPAN))
+        case "mapping":
+            return pd.Series([dict(value) for value in values], dtype="object")
+        case "names":
+            return pd.Series([[str(each) for each in value] for value in values], dtype="object")
+        case _:
+            return pd.Series(list(values), dtype=_DTYPES[kind])

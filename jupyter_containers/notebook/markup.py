@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from jupyter_containers.commands import humane
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -20,20 +22,25 @@ def table(
     Cells are HTML already; caption and header are text. Columns named in ``numbers`` are aligned to the right.
     """
     align = ["" if name in numbers else _LEFT for name in header]
-    head = "".join(f'<th scope="col"{style}>{escape(name)}</th>' for name, style in zip(header, align, strict=True))
+    head = "".join(f'<th scope="col"{style}>{words(name)}</th>' for name, style in zip(header, align, strict=True))
     lines = []
     for first, *rest in rows:
         cells = "".join(f"<td{style}>{cell}</td>" for cell, style in zip(rest, align[1:], strict=True))
         lines.append(f'<tr><th scope="row"{align[0]}>{first}</th>{cells}</tr>')
     return (
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption>{words(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
 
 
+def words(text: str) -> str:
+    """Text from anywhere: markup is none, and what would move a cursor or turn the direction of writing is spelled."""
+    return escape(humane.visible(text))
+
+
 def code(text: str) -> str:
-    """Text in a fixed-width font."""
-    return f"<code>{escape(text)}</code>"
+    """The same in a fixed-width font."""
+    return f"<code>{words(text)}</code>"
 
 
 def folded(summary: str, inner: str, *, opened: bool = False) -> str:
@@ -42,8 +49,8 @@ def folded(summary: str, inner: str, *, opened: bool = False) -> str:
 
 
 def block(text: str) -> str:
-    """Preformatted text."""
-    return f"<pre>{escape(text)}</pre>"
+    """What a program printed, without the colours and cursor movements of terminals."""
+    return f"<pre>{escape(humane.printed(text))}</pre>"
 
 
 def bar(value: int, total: int, words: str) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import UsageError
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -166,11 +166,19 @@ def scalar_text(value: object) -> str | None:
 
 
 def variable_lookup(namespace: Mapping[str, Any], environment: Mapping[str, str]) -> Callable[[str], str | None]:
-    """What a bare ``-e NAME`` means: the notebook's text, number or path, else the environment's."""
+    """What a bare ``-e NAME`` means: the notebook's text, number or path, else the environment's.
+
+    It raises UsageError where the notebook has a NAME that is no such value and the environment has none.
+    """
 
     def lookup(name: str) -> str | None:
-        if name in namespace and (text := scalar_text(namespace[name])) is not None:
-            return text
-        return environment.get(name)
+        value = namespace.get(name)
+        text = scalar_text(value)
+        if text is not None or name in environment or value is None:
+            return environment.get(name) if text is None else text
+        raise UsageError(
+            f"{name} is {_article(type(value).__name__)} in the notebook, which cannot be the value of a variable",
+            hint=f"write {name}=VALUE, or make it a text, a number or a path",
+        )
 
     return lookup

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
 from typing import Self
 
 from jupyter_containers.errors import InvalidDigest, InvalidInput, InvalidReference
+from jupyter_containers.records import dataclass, replace
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"

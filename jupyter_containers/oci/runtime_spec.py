@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-SPEC_VERSION = "1.3.0"
-
 NamespaceType = Literal["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
 
 
@@ -47,6 +45,29 @@ class Rlimit(TypedDict):
     hard: int
 
 
+class Scheduler(TypedDict, total=False):
+    """How the kernel schedules the process; ``runtime``, ``deadline`` and ``period`` in nanoseconds."""
+
+    policy: str
+    nice: int
+    priority: int
+    flags: list[str]
+    runtime: int
+    deadline: int
+    period: int
+
+
+IoPriority = TypedDict("IoPriority", {"class": str, "priority": int}, total=False)  # "class" is a keyword
+"""The class and, from 0 to 7, the priority of the process's input and output."""
+
+
+class CpuAffinity(TypedDict, total=False):
+    """CPUs of an exec, before and after it enters the container's cgroup; lists such as ``0-3,7``."""
+
+    initial: str
+    final: str
+
+
 class Process(TypedDict, total=False):
     """The program to run."""
 
@@ -60,6 +81,11 @@ class Process(TypedDict, total=False):
     rlimits: list[Rlimit]
     noNewPrivileges: bool
     oomScoreAdj: int
+    apparmorProfile: str
+    selinuxLabel: str
+    scheduler: Scheduler
+    ioPriority: IoPriority
+    execCPUAffinity: CpuAffinity
 
 
 class Root(TypedDict, total=False):
@@ -69,21 +95,27 @@ class Root(TypedDict, total=False):
     readonly: bool
 
 
-class Mount(TypedDict, total=False):
-    """A mount: also what a snapshotter returns and the runtime takes."""
-
-    destination: str
-    type: str
-    source: str
-    options: list[str]
-
-
 class IdMapping(TypedDict):
     """``size`` ids from ``containerID`` inside are those from ``hostID`` outside."""
 
     containerID: int
     hostID: int
     size: int
+
+
+class Mount(TypedDict, total=False):
+    """A mount: also what a snapshotter returns and the runtime takes.
+
+    ``subpath`` is this package's own: what a bind mount shows is there below its source, and never outside of it.
+    """
+
+    destination: str
+    type: str
+    source: str
+    options: list[str]
+    subpath: str
+    uidMappings: list[IdMapping]
+    gidMappings: list[IdMapping]
 
 
 class Namespace(TypedDict, total=False):
@@ -121,16 +153,24 @@ class Memory(TypedDict, total=False):
     limit: int
     reservation: int
     swap: int
+    kernel: int
+    kernelTCP: int
     swappiness: int
     disableOOMKiller: bool
+    useHierarchy: bool
+    checkBeforeUpdate: bool
 
 
 class Cpu(TypedDict, total=False):
-    """CPU limits: ``quota`` and ``period`` in microseconds."""
+    """CPU limits; times in microseconds."""
 
     shares: int
     quota: int
+    burst: int
     period: int
+    realtimeRuntime: int
+    realtimePeriod: int
+    idle: int
     cpus: str
     mems: str
 
@@ -141,12 +181,73 @@ class Pids(TypedDict):
     limit: int
 
 
+class DeviceWeight(TypedDict, total=False):
+    """The weight of a block device."""
+
+    major: int
+    minor: int
+    weight: int
+    leafWeight: int
+
+
+class DeviceThrottle(TypedDict):
+    """The limit of a block device: bytes or operations per second."""
+
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIO(TypedDict, total=False):
+    """Block input and output: weights, and limits for each device."""
+
+    weight: int
+    leafWeight: int
+    weightDevice: list[DeviceWeight]
+    throttleReadBpsDevice: list[DeviceThrottle]
+    throttleWriteBpsDevice: list[DeviceThrottle]
+    throttleReadIOPSDevice: list[DeviceThrottle]
+    throttleWriteIOPSDevice: list[DeviceThrottle]
+
+
+class HugepageLimit(TypedDict):
+    """Bytes of huge pages of one size (``2MB``)."""
+
+    pageSize: str
+    limit: int
+
+
+class InterfacePriority(TypedDict):
+    """The priority of traffic on one interface."""
+
+    name: str
+    priority: int
+
+
+class NetworkResources(TypedDict, total=False):
+    """The controllers net_cls and net_prio of version 1."""
+
+    classID: int
+    priorities: list[InterfacePriority]
+
+
+class Rdma(TypedDict, total=False):
+    """Limits of one RDMA device."""
+
+    hcaHandles: int
+    hcaObjects: int
+
+
 class Resources(TypedDict, total=False):
     """What the container may use, enforced by cgroups."""
 
     memory: Memory
     cpu: Cpu
     pids: Pids
+    blockIO: BlockIO
+    hugepageLimits: list[HugepageLimit]
+    network: NetworkResources
+    rdma: dict[str, Rdma]
     devices: list[DeviceCgroup]
     unified: dict[str, str]
 
@@ -176,7 +277,37 @@ class Seccomp(TypedDict, total=False):
     defaultErrnoRet: int
     architectures: list[str]
     flags: list[str]
+    listenerPath: str
+    listenerMetadata: str
     syscalls: list[SyscallRule]
+
+
+class TimeOffset(TypedDict, total=False):
+    """What a clock of the container is ahead of the host's."""
+
+    secs: int
+    nanosecs: int
+
+
+class Personality(TypedDict, total=False):
+    """The execution domain: ``LINUX`` or ``LINUX32``."""
+
+    domain: str
+    flags: list[str]
+
+
+class MemoryPolicy(TypedDict, total=False):
+    """On which NUMA nodes memory is allocated."""
+
+    mode: str
+    nodes: str
+    flags: list[str]
+
+
+class NetDevice(TypedDict, total=False):
+    """A network interface of the host that moves into the container, and its name there."""
+
+    name: str
 
 
 class Linux(TypedDict, total=False):
@@ -193,6 +324,12 @@ class Linux(TypedDict, total=False):
     sysctl: dict[str, str]
     maskedPaths: list[str]
     readonlyPaths: list[str]
+    mountLabel: str
+    personality: Personality
+    timeOffsets: dict[str, TimeOffset]
+    memoryPolicy: MemoryPolicy
+    netDevices: dict[str, NetDevice]
+    intelRdt: dict[str, object]
 
 
 class Spec(TypedDict, total=False):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jupyter_containers.records import dataclass, field
 from jupyter_containers.registry.client import RegistryClient
 from jupyter_containers.registry.credentials import DockerConfig
 from jupyter_containers.registry.transport import RetryPolicy, Transport

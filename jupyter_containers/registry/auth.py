@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from jupyter_containers.errors import RegistryDenied, RegistryUnavailable
+from jupyter_containers.records import dataclass, field, replace
 from jupyter_containers.registry.challenge import Challenge, parse_challenges
 from jupyter_containers.registry.credentials import Credential, Credentials, NoCredentials
 

@@ -13,12 +13,12 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_containers.errors import InvalidInput
 from jupyter_containers.oci.names import DOCKER_HUB
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ Source: OCI distribution specification 1.1, "Error Codes": a body ``{"errors": [
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import urllib3.exceptions
@@ -20,6 +19,7 @@ from jupyter_containers.errors import (
     RegistryUnavailable,
     Unsupported,
 )
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

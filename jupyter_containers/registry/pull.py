@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from jupyter_containers.content.store import READ_LIMIT
-from jupyter_containers.errors import Corrupt, DigestMismatch, Unsupported
+from jupyter_containers.errors import Corrupt, DigestMismatch, Unsupported, size_text
 from jupyter_containers.events import Notice, ignore
 from jupyter_containers.images.model import join_layers, select_platform
 from jupyter_containers.oci.image_spec import (
@@ -27,6 +26,7 @@ from jupyter_containers.oci.image_spec import (
     decode,
 )
 from jupyter_containers.oci.names import Digest
+from jupyter_containers.records import dataclass
 from jupyter_containers.registry.access import Access
 from jupyter_containers.registry.client import ManifestReply, RegistryClient
 from jupyter_containers.registry.download import download_blob
@@ -159,4 +159,4 @@ def _check_image(manifest: Manifest, reference: Reference) -> None:
     if kind not in _CONFIG_TYPES:
         raise Unsupported(f"{reference.familiar} is no container image but an artifact of type {kind}")
     if manifest.config.size > READ_LIMIT:
-        raise Corrupt(f"the configuration of {reference.familiar} has {manifest.config.size} bytes")
+        raise Corrupt(f"the configuration of {reference.familiar} has {size_text(manifest.config.size)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,6 +22,7 @@ from jupyter_containers.oci.image_spec import (
     encode,
 )
 from jupyter_containers.oci.names import Digest
+from jupyter_containers.records import dataclass
 from jupyter_containers.registry.access import Access
 from jupyter_containers.registry.progress import Progress, run_all
 from jupyter_containers.registry.upload import Blob, Outcome, upload_blob
@@ -74,7 +74,7 @@ def push(
     image = Image.read(store, descriptor)
     origin = next((name.repository for name in mount_from if name.registry == reference.registry), None)
     with (access or Access()).client(reference.registry) as client:
-        pusher = _Pusher(client, reference, store, sink, origin)
+        pusher = Pusher(client, reference, store, sink, origin)
         unique = {blob.digest: blob for blob in (*image.manifest.layers, image.manifest.config)}
         results = run_all(client.transport, [partial(pusher.push_blob, blob) for blob in unique.values()])
         pushed = dict(zip(unique, results, strict=True))
@@ -92,7 +92,9 @@ def push(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pusher:
+class Pusher:
+    """Puts blobs of a store into one repository."""
+
     client: RegistryClient
     reference: Reference
     store: ContentStore

@@ -8,15 +8,15 @@ from __future__ import annotations
 import random
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import urllib3.exceptions
 
-from jupyter_containers.errors import Cancelled, Corrupt, RegistryUnavailable
+from jupyter_containers.errors import Cancelled, Corrupt, RegistryUnavailable, size_text
 from jupyter_containers.oci.names import DOCKER_HUB
+from jupyter_containers.records import dataclass, field
 from jupyter_containers.registry.auth import Authorizer, Reply, Request
 from jupyter_containers.registry.connection import is_loopback, make_pool
 from jupyter_containers.registry.credentials import Credentials, NoCredentials
@@ -165,7 +165,7 @@ class Transport:
         with self.reading(doing):
             data = response.read(limit + 1)
         if len(data) > limit:
-            raise Corrupt(f"{doing}: {self.registry} sends more than {limit} bytes")
+            raise Corrupt(f"{doing}: {self.registry} sends more than {size_text(limit)}")
         return data
 
     def read_json(self, response: BaseHTTPResponse, limit: int, *, doing: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from jupyter_containers.errors import EngineError, ImageNotFound, RegistryUnavailable
+from jupyter_containers.records import dataclass
 from jupyter_containers.registry.client import push_scope
 from jupyter_containers.registry.transport import CHUNK, Call
 

@@ -7,9 +7,9 @@ import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
-from jupyter_containers.errors import ContainerNotRunning, InvalidInput
+from jupyter_containers.errors import Conflict, ContainerNotRunning, InvalidInput, StartFailed
 from jupyter_containers.runtime import failures, wire
 
 if TYPE_CHECKING:
@@ -18,8 +18,20 @@ if TYPE_CHECKING:
     from jupyter_containers.runtime.protocol import ExecRequest, ExitStatus
 
 CONTROL = "control.sock"
+_HALTS = {"created": "go", "stage": "next"}
 _KILLED = 137
+_SETTLING = 1.0
 _SIGKILL = 9
+
+
+class StartWatcher(Protocol):
+    """Who watches a start: see ``watched.py``."""
+
+    def halted(self, message: dict[str, Any]) -> None:
+        """It waits after a stage (``name``); ``look`` is what procfs shows of it, ``steps`` what it has done."""
+
+    def started(self, steps: list[Any], *, running: bool) -> None:
+        """It runs, or has failed, after these steps."""
 
 
 class Process:
@@ -34,6 +46,8 @@ class Process:
         As this process sees it.
     start_time
         Clock ticks after boot; with the pid it names the process for ever.
+    terminal
+        What was attached to has a terminal.
     created_mountpoints
         Paths that had to be made in the root file system so that something could be mounted there.
     """
@@ -43,11 +57,13 @@ class Process:
         self._lost = lost
         self._lock = threading.Lock()
         self._status: ExitStatus | None = None
+        self._final = False
         self.pid = 0
         self.start_time = 0
+        self.terminal = False
         self.created_mountpoints: list[str] = []
 
-    def await_start(self, created: Callable[[int], None] | None = None) -> None:
+    def await_start(self, created: Callable[[int], None] | None = None, watcher: StartWatcher | None = None) -> None:
         """Wait until the program runs.
 
         Parameters
@@ -55,6 +71,9 @@ class Process:
         created
             For a start that holds: called with the pid when the namespaces are there; the start goes on when it
             returns, and the process is killed when it raises.
+        watcher
+            For a start that is watched: told of its stages, after each of which it goes on when that returns, and of
+            its steps at the end.
 
         Raises
         ------
@@ -62,29 +81,39 @@ class Process:
             Or its kinds CommandNotFound and CommandNotExecutable.
         """
         message = self._receive()
-        if message is not None and message["kind"] == "created":
+        while message is not None and message["kind"] in _HALTS:
             try:
-                if created is not None:
+                if message["kind"] == "stage":
+                    assert watcher is not None
+                    watcher.halted(message)
+                elif created is not None:
                     created(message["pid"])
             except BaseException:
                 self.kill()
                 self._receive()
                 raise
-            self._tell({"kind": "go"})
+            self._tell({"kind": _HALTS[message["kind"]]})
             message = self._receive()
+        if message is not None and watcher is not None:
+            watcher.started(message.get("steps", []), running=message["kind"] == "started")
         if message is None:
             self._channel.close()
             raise failures.exception(
                 {"what": "failed", "step": "monitor", "errno": 0, "detail": "its monitor ended unexpectedly"}
             )
         if message["kind"] == "failed":
-            self._channel.close()
+            self._final = bool(message.get("final"))
+            self.close()
             raise failures.exception(cast("Any", message))
+        if message["kind"] == "refused":
+            self._channel.close()
+            raise _refusal(message["detail"])
         if message["kind"] == "exited":  # watched only after its end
             self._status = message["status"]
             return
         self.pid = message["pid"]
         self.start_time = message["start_time"]
+        self.terminal = bool(message.get("terminal"))
         self.created_mountpoints = message["stubs"]
 
     def wait(self, timeout: float | None = None) -> ExitStatus | None:
@@ -109,10 +138,7 @@ class Process:
 
     def _receive(self) -> dict[str, Any] | None:
         """The next message; None when the monitor is gone."""
-        try:
-            message, descriptors = wire.receive(self._channel)
-        except ConnectionResetError:
-            return None
+        message, descriptors = wire.receive(self._channel)
         wire.close_all(descriptors)
         return message
 
@@ -122,6 +148,19 @@ class Process:
             self._status = self._lost() if self._lost is not None else monitor_killed()
         elif message["kind"] == "exited":
             self._status = message["status"]
+            self._final = bool(message.get("final"))
+
+    def settle(self) -> None:
+        """Once a container has ended: wait until its monitor has taken down what is left, a second at most."""
+        if not self._final or self._channel.fileno() < 0:
+            return
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        deadline = time.monotonic() + _SETTLING
+        while self._final:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return  # somebody does not read its output; it will be done then
+            self._final = self._receive() is not None
 
     def poll(self) -> ExitStatus | None:
         """How it ended, or None while it runs."""
@@ -131,13 +170,16 @@ class Process:
         """A descriptor that becomes readable when the process has ended."""
         return self._channel.fileno()
 
-    def signal(self, number: int) -> None:
-        """Send a signal, through the monitor. Nothing happens when the process has ended."""
-        self._tell({"kind": "signal", "number": int(number)})
+    def signal(self, number: int, *, final: bool = False) -> None:
+        """Send a signal, through the monitor. Nothing happens when the process has ended.
+
+        ``final``: it is to end by it, and its restart policy does not start it again.
+        """
+        self._tell({"kind": "signal", "number": int(number), "final": final})
 
     def kill(self) -> None:
-        """SIGKILL."""
-        self.signal(_SIGKILL)
+        """SIGKILL, for good."""
+        self.signal(_SIGKILL, final=True)
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of its terminal, in characters. Nothing happens without a terminal."""
@@ -150,6 +192,37 @@ class Process:
         """End its standard input."""
         self._tell({"kind": "close-stdin"})
 
+    def leave(self, *, untie: bool = False) -> None:
+        """Take back what was given as its input, which is not its end; ``untie``: have it outlive this process.
+
+        To be closed afterwards.
+        """
+        self._tell({"kind": "untie" if untie else "leave"})
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a request that has an answer.
+
+        Raises
+        ------
+        Conflict
+            The container is not in a state for it.
+        ContainerNotRunning
+            It has just ended.
+        """
+        with self._lock:
+            self._tell(message)
+            while self._status is None:
+                answer = self._receive()
+                if answer is None:
+                    break
+                if answer["kind"] == "refused":
+                    raise _refusal(answer["detail"])
+                if answer["kind"] == "exited":
+                    self._status = answer["status"]
+                elif answer["kind"] != "started":  # a restart may have come between
+                    return answer
+        raise ContainerNotRunning("the container has just ended")
+
     def _tell(self, message: dict[str, Any]) -> None:
         if self._status is not None:
             return
@@ -159,7 +232,8 @@ class Process:
             return  # it has ended; wait() has the rest
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it; of a container that has ended, once nothing of it is left. Idempotent."""
+        self.settle()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -169,14 +243,21 @@ class Process:
         self.close()
 
 
-def monitor_killed() -> ExitStatus:
+def _refusal(detail: str) -> Conflict:
+    """The exception for a request that does not go with the container's state."""
+    what, colon, hint = detail.partition(": ")
+    kind = ContainerNotRunning if "not running" in what else Conflict
+    return kind(what, hint=hint if colon else None)
+
+
+def monitor_killed(started_at: int = 0, *, rebooted: bool = False) -> ExitStatus:
     """What is known of a container whose monitor was killed before it could write down the end."""
     return {
         "code": _KILLED,
         "signal": _SIGKILL,
         "oom_killed": False,
-        "cause": "its monitor was killed",
-        "started_at": 0,
+        "cause": "the machine went down" if rebooted else "its monitor was killed",
+        "started_at": started_at,
         "finished_at": time.time_ns(),
         "usage": {},
     }
@@ -209,11 +290,11 @@ def _ask(run_dir: str, message: dict[str, Any], stdio: Sequence[int | None]) -> 
     try:
         wire.send(channel, {**message, "stdio": present}, descriptors)
         process.await_start()
-    except (BrokenPipeError, ConnectionResetError):
+    except BaseException as error:
         channel.close()
-        raise ContainerNotRunning(f"the container of {run_dir} has just ended") from None
-    except BaseException:
-        channel.close()
+        gone = isinstance(error, StartFailed) and error.step == "monitor"
+        if gone or isinstance(error, (BrokenPipeError, ConnectionResetError)):
+            raise ContainerNotRunning(f"the container of {run_dir} has just ended") from None
         raise
     return process
 
@@ -247,23 +328,17 @@ def execute(
     return _ask(run_dir, {"kind": "exec", "request": cast("dict[str, Any]", request)}, (stdin, stdout, stderr))
 
 
-def attach(run_dir: str, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None) -> None:
+def attach(run_dir: str, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None) -> Process:
     """Connect descriptors to the streams of a running container, from now on; they may be closed afterwards.
+
+    What is read from ``stdin`` goes to the container until :meth:`Process.leave`; its end ends the container's input
+    where one client's end is to do that.
 
     Raises
     ------
     ContainerNotRunning
         No monitor answers in that directory.
+    Conflict
+        The container waits for its next start.
     """
-    channel = _dial(run_dir)
-    present = [descriptor is not None and descriptor >= 0 for descriptor in (stdin, stdout, stderr)]
-    descriptors = [descriptor for descriptor in (stdin, stdout, stderr) if descriptor is not None and descriptor >= 0]
-    try:
-        wire.send(channel, {"kind": "attach", "stdio": present}, descriptors)
-        message, _ = wire.receive(channel)
-    except (BrokenPipeError, ConnectionResetError):
-        message = None
-    finally:
-        channel.close()
-    if message is None:
-        raise ContainerNotRunning(f"the container of {run_dir} has just ended")
+    return _ask(run_dir, {"kind": "attach"}, (stdin, stdout, stderr))

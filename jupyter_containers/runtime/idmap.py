@@ -7,13 +7,10 @@ a user namespace has one: the user's own, as root. Sources: user_namespaces(7), 
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import subprocess
-from dataclasses import dataclass
 
 from jupyter_containers.errors import StartFailed
 from jupyter_containers.linux import namespaces
+from jupyter_containers.records import dataclass
 
 _CAP_SYS_ADMIN = 21
 
@@ -53,6 +50,9 @@ def choose(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> IdMap:
     """The best map this user can have."""
     if is_privileged():
         return IdMap("host")
+    import pwd  # noqa: PLC0415 - root needs none of these
+    import shutil  # noqa: PLC0415 - the same
+
     uid, gid = os.geteuid(), os.getegid()
     single = ((0, uid, 1),), ((0, gid, 1),)
     try:
@@ -62,6 +62,9 @@ def choose(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> IdMap:
     missing = [program for program in ("newuidmap", "newgidmap") if shutil.which(program) is None]
     if missing:
         return IdMap("single", *single, reason=f"{missing[0]} is not installed (Debian and Ubuntu: package uidmap)")
+    for program in ("newuidmap", "newgidmap"):
+        if reason := namespaces.why_no_gain(shutil.which(program) or program):
+            return IdMap("single", *single, reason=reason)
     ranges = []
     for path in (subuid, subgid):
         found = namespaces.parse_subids(_read(path), name=name, number=uid)
@@ -99,6 +102,8 @@ def write(id_map: IdMap, pid: int) -> None:
                 errno=error.errno or 0,
             ) from None
         return
+    import subprocess  # noqa: PLC0415 - root needs no map
+
     for program, ranges in (("newuidmap", id_map.uids), ("newgidmap", id_map.gids)):
         arguments = [str(number) for each in ranges for number in each]
         try:

@@ -12,6 +12,7 @@ from jupyter_containers.runtime.process_start import Start
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 
@@ -42,26 +43,31 @@ class Join(Start):
 
     def start(self) -> NoReturn:
         """Do all steps."""
-        self.run(
-            [
-                self.bind_to_parent,
-                self.check,
-                self.join_namespaces,
-                self.terminal,
-                self.limits,
-                self.lookup_user,
-                self.working_directory,
-                self.connect_stdio,
-                self.become,
-                self.announce,
-                self.restrict,
-                self.execute,
-            ]
-        )
+        self.run(self.steps())
+
+    def steps(self) -> list[Callable[[], None]]:
+        """The steps in order; the last one never returns."""
+        return [
+            self.bind_to_parent,
+            self.check,
+            self.join_namespaces,
+            self.terminal,
+            self.limits,
+            self.lookup_user,
+            self.working_directory,
+            self.await_permission,  # it is put into the cgroups meanwhile
+            self.connect_stdio,
+            self.become,
+            self.listen,
+            self.announce,
+            self.restrict,
+            self.execute,
+        ]
 
     def check(self) -> None:
         """The request itself, and the score it gives this process when memory runs out."""
         plan.validate_process({"process": self.process})
+        self.reach_labels()
         score = self.process.get("oomScoreAdj")
         if score is not None:
             ns.write_file("/proc/self/oom_score_adj", b"%d" % score)
@@ -75,17 +81,28 @@ class Join(Start):
         self.setgroups = credentials.may_setgroups()
         flags = 0
         for kind, name in ns.FILES.items():
-            if kind in {"pid", "time"}:
+            if kind == "pid":
                 continue
-            if os.readlink(f"/proc/self/ns/{name}") != os.readlink(f"/proc/{self._pid}/ns/{name}"):
+            try:
+                own = os.readlink(f"/proc/self/ns/{name}")
+            except FileNotFoundError:
+                continue  # a kernel without namespaces of this type
+            if own != os.readlink(f"/proc/{self._pid}/ns/{name}"):
                 flags |= ns.FLAGS[kind]
         syscalls.setns(self._pidfd, flags)
         if flags & ns.FLAGS["user"]:
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
-            self.setgroups = True
+            credentials.be_somebody()
+            self.setgroups = credentials.may_setgroups()
 
     def terminal(self) -> None:
         """A terminal of the container's devpts."""
         if self.process.get("terminal"):
             self.open_terminal(os.open)
+
+    def limits(self) -> None:
+        """Resource limits, and on which CPUs of the container's this process runs."""
+        super().limits()
+        if "execCPUAffinity" in self.process:
+            from jupyter_containers.runtime.attributes import apply_affinity  # noqa: PLC0415 - a rare field
+
+            apply_affinity(self.process["execCPUAffinity"], "final")

@@ -11,7 +11,7 @@ from _socket import MSG_DONTWAIT
 from errno import EINVAL, EPERM
 
 from jupyter_containers.linux import syscalls
-from jupyter_containers.runtime import credentials, plan, program
+from jupyter_containers.runtime import credentials, plan, program, reaper
 from jupyter_containers.runtime.identity import Identity, UnknownUserError, resolve
 from jupyter_containers.runtime.rootfs import MountError
 from jupyter_containers.runtime.wire import receive, send
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 _DEFAULT_UMASK = 0o022
 _LARGEST_FILE = 4 << 20
+_CHUNK = 1 << 16
 _TIOCSCTTY = 0x540E
 _TIOCSWINSZ = 0x5414
 _TIOCSPTLCK = 0x40045431
@@ -60,6 +61,12 @@ class Start:
         Other descriptors the steps need.
     master
         The terminal's controlling side, to be handed to the monitor, or -1.
+    permission
+        The message that let it go on.
+    labels
+        The host's /proc/self/attr, where the process is to have a security label.
+    kept
+        How many descriptors from 3 on the program inherits; they are open.
     """
 
     def __init__(self, request: dict[str, Any], process: Process, stdio: list[int], sync: socket) -> None:
@@ -69,6 +76,9 @@ class Start:
         self.stdio = stdio
         self.sync = sync
         self.master = -1
+        self.permission: dict[str, Any] = {}
+        self.kept = 0
+        self.labels = -1
         self.identity = Identity(0, 0, [], "/")
         self.stubs: list[str] = []
         self.needed: list[int] = []
@@ -76,18 +86,28 @@ class Start:
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def bind_to_parent(self) -> None:
-        """Die with the monitor; be a session of its own; wait until the monitor has done its part."""
+        """Die with the monitor; be a session of its own."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
         # without the monitor's own end of the socket, its end shows here even if it died before the line above
         syscalls.close_except([*self.stdio, self.sync.fileno(), *self.needed])
         os.setsid()
+        credentials.leave_keyring()
         os.umask(_DEFAULT_UMASK)
+
+    def await_permission(self) -> None:
+        """Wait until the monitor has done its part: cgroups, id maps."""
         message, _ = receive(self.sync)
         if message is None:
             raise OrphanedError
+        self.permission = message
+
+    def reach_labels(self) -> None:
+        """Keep hold of the host's /proc where the next program gets a security label."""
+        if self.process.get("apparmorProfile") or self.process.get("selinuxLabel"):
+            self.labels = os.open("/proc/self/attr", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def limits(self) -> None:
-        """Resource limits, and how soon the kernel takes this process when memory runs out."""
+        """Resource limits, and what is rarely asked for: scheduling, security labels."""
         for number, soft, hard in plan.rlimits({"process": self.process}, RLIMITS):
             try:
                 resource.setrlimit(number, (soft, hard))
@@ -95,6 +115,10 @@ class Start:
                 name = next(name for name, value in RLIMITS.items() if value == number)
                 have = resource.getrlimit(number)[1]
                 raise MountError(f"{name}={soft}:{hard} is above the hard limit {have} of this user", 1) from None
+        if not plan.RARE_PROCESS.isdisjoint(self.process):
+            from jupyter_containers.runtime.attributes import apply_process  # noqa: PLC0415 - rare fields
+
+            apply_process(self.process, self.labels)
 
     def lookup_user(self) -> None:
         """Who to be: names from the container's own files."""
@@ -105,7 +129,7 @@ class Start:
             user = (
                 f"{spec_user.get('uid', 0)}:{spec_user['gid']}" if "gid" in spec_user else str(spec_user.get("uid", 0))
             )
-        self.identity = resolve(user, groups, _text("/etc/passwd"), _text("/etc/group"))
+        self.identity = resolve(user, groups, read_text("/etc/passwd"), read_text("/etc/group"))
         if not self.setgroups and not groups:
             self.identity.groups.clear()  # with a single mapped id nobody can have others; asking for them is an error
         self.identity.groups += [gid for gid in spec_user.get("additionalGids", []) if gid not in self.identity.groups]
@@ -159,6 +183,18 @@ class Start:
         os.chdir(self.process.get("cwd") or "/")
         os.umask(self.process.get("user", {}).get("umask", _DEFAULT_UMASK))
 
+    def listen(self) -> None:
+        """Where an agent is asked about system calls: load the filter, and wait until the agent has it."""
+        if "seccomp_agent" not in self.request:
+            return
+        request = self.request
+        listener = credentials.load_filter(self.process, self.identity, request["seccomp"], request["seccomp_flags"])
+        send(self.sync, {"kind": "listener"}, [listener])
+        os.close(listener)
+        message, _ = receive(self.sync)
+        if message is None:
+            raise OrphanedError
+
     def announce(self) -> None:
         """Tell the monitor that all is done but the program itself, and see that it lives."""
         send(self.sync, {"kind": "mounted", "stubs": self.stubs}, [self.master] if self.master >= 0 else [])
@@ -171,17 +207,34 @@ class Start:
         if message is None:
             raise OrphanedError
 
+    def filter(self) -> bytes:
+        """The filter that is still to be loaded; empty for none."""
+        return b"" if "seccomp_agent" in self.request else self.request.get("seccomp") or b""
+
     def restrict(self) -> None:
-        """Signals as a new program expects them, no descriptor left open, filter and capabilities."""
+        """Filter and capabilities, and what comes before them."""
+        self.detach()
+        credentials.restrict(self.process, self.identity, self.filter(), self.request.get("seccomp_flags", 0))
+
+    def detach(self) -> None:
+        """Signals as a new program expects them, and no descriptor left open.
+
+        What this process remembers of its starter is closed to the container (ptrace(2), "dumpable"), which may see it
+        in a pid namespace they share; execve gives the program its own.
+        """
         reset_signals()
-        syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
-        credentials.restrict(self.process, self.identity, self.request.get("seccomp") or b"")
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        syscalls.close_range(3 + self.kept, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+        for descriptor in range(3, 3 + self.kept):
+            os.set_inheritable(descriptor, True)
 
     def execute(self) -> None:
         """Become the program."""
         env = list(self.process.get("env", []))
         if not any(entry.startswith("HOME=") for entry in env):
             env.append(f"HOME={self.identity.home}")
+        if self.request.get("init"):
+            reaper.stand_by()
         program.execute(self.process["args"], env)
 
     #: read before the root changes: /proc may not be there in the container
@@ -202,6 +255,16 @@ class Start:
         os._exit(127)
 
     def _report(self, error: BaseException) -> None:
+        try:
+            self.tell(self._failure(error))
+        except OSError:
+            os._exit(126)  # the monitor is gone: nobody to tell
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message to whoever started this process. Raises :exc:`OSError` when nobody listens any more."""
+        send(self.sync, message)
+
+    def _failure(self, error: BaseException) -> dict[str, Any]:
         message = {"kind": "failed", "what": "failed", "step": self.step, "errno": getattr(error, "errno", 0) or 0}
         if isinstance(error, program.ProgramError):
             message["what"] = "command-not-executable" if error.found else "command-not-found"
@@ -213,10 +276,7 @@ class Start:
             message["detail"] = str(error)
         else:
             message["detail"] = f"{type(error).__name__}: {error}"
-        try:
-            send(self.sync, message)
-        except OSError:
-            os._exit(126)  # the monitor is gone: nobody to tell
+        return message
 
 
 def reset_signals() -> None:
@@ -229,7 +289,7 @@ def reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
-def _text(path: str) -> str:
+def read_text(path: str) -> str:
     """A small text file of the container, or nothing; never blocks on a pipe an image put in its place."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -239,7 +299,7 @@ def _text(path: str) -> str:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
         parts = []
-        while part := os.read(descriptor, _LARGEST_FILE):
+        while part := os.read(descriptor, _CHUNK):
             parts.append(part)
             if sum(map(len, parts)) > _LARGEST_FILE:
                 break

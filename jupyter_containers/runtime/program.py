@@ -10,6 +10,10 @@ import stat
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _EPERM, _ENOENT, _ENOEXEC, _EACCES, _ENOTDIR, _ELOOP = 1, 2, 8, 13, 20, 40
 
 
@@ -38,14 +42,29 @@ def candidates(name: str, path: str) -> list[str]:
     return [f"{directory or '.'}/{name}" for directory in path.split(":")]
 
 
+def find(args: list[str], env: list[str]) -> None:
+    """See whether the program can be executed, as far as that shows without doing it; raises ProgramError if not."""
+    _attempt(args[0], env, _check)
+
+
 def execute(args: list[str], env: list[str]) -> None:
     """execve(2) the first candidate that can be; returns only by raising ProgramError."""
-    name = args[0]
     environment = {os.fsencode(key): os.fsencode(value) for key, _, value in (item.partition("=") for item in env)}
+    _attempt(args[0], env, lambda file: os.execve(file, args, environment))  # noqa: S606 - what the process is for
+
+
+def _check(file: str) -> None:
+    if stat.S_ISDIR(os.stat(file).st_mode) or not os.access(file, os.X_OK, effective_ids=True):
+        raise PermissionError(_EACCES, "permission denied")
+
+
+def _attempt(name: str, env: list[str], action: Callable[[str], None]) -> None:
+    """Do something with the first candidate it can be done with; raises ProgramError when there is none."""
     denied = ""
     for file in candidates(name, search_path(env)) if name else []:
         try:
-            os.execve(file, args, environment)  # noqa: S606 - this is what the process is for
+            action(file)
+            return
         except OSError as error:
             if error.errno in {_ENOENT, _ENOTDIR}:
                 if "/" in name or os.path.lexists(file):

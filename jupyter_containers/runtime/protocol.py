@@ -8,11 +8,13 @@
          |   stdin, stdout, stderr] ->|                    |                         |
          |                           |-- fork ----------->|                         |
          |                           |                    |-- clone (namespaces) -->|
-         |                           |                    |   cgroups, id maps,     |
-         |                           |                    |   host side of network  |
+         |                           |                    |   cgroups, id maps      |
+         |                           |                    |-- go ------------------>|
+         |                           |                    |   host side of network  | what needs no request
          |<- created: pid (only with hold) ---------------|                         |
          |-- go (the same) ------------------------------>|                         |
-         |                           |                    |-- go ------------------>|
+         |                           |                    |-- request + [stdin,     |
+         |                           |                    |   stdout, stderr] ----->|
          |                           |                    |                         | mounts, pivot_root,
          |                           |                    |<- mounted: stubs [, pty]| credentials, seccomp
          |                           |                    |<- (closed by execve) ---| execve
@@ -23,9 +25,12 @@
          |<- exited: ExitStatus on channel ---------------|
          |                           |                    X
 
+The spawner keeps monitors and inits ready that have come as far as "what needs no request" for the kind of container
+that was asked for last (``ahead.py``); a launch of that kind then begins with the request.
+
 All sockets are SOCK_SEQPACKET; a message is one marshalled dictionary whose ``kind`` says what it is, with the
 descriptors it needs attached (``wire.py``). Any other process of the same user talks to the monitor by
-``<run_dir>/control.sock`` in the same way as by the channel: ``watch``, ``attach``, ``exec``, ``signal``, ``resize``.
+``<run_dir>/control.sock`` in the same way as by the channel (``monitor/control.py`` lists the requests).
 
 A failure of init travels as a :class:`Failure`; ``spawner.py`` makes an exception of it.
 
@@ -34,7 +39,7 @@ The types are TypedDicts because the values are marshalled and because the small
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from jupyter_containers.linux.cgroups import CgroupPlan
@@ -56,12 +61,53 @@ class Interface(TypedDict):
 class LogOptions(TypedDict, total=False):
     """A log in the form of Docker's json-file driver.
 
-    ``max_size`` in bytes (0: no limit) and ``max_file``, how many files are kept, as Docker's options of these names.
+    ``max_size`` in bytes (0: no limit) and ``max_file``, how many files are kept, as Docker's options of these names;
+    ``attrs`` is written with each entry.
     """
 
     path: str
     max_size: int
     max_file: int
+    attrs: dict[str, str]
+
+
+class RestartPolicy(TypedDict):
+    """``name`` is ``no``, ``on-failure``, ``always`` or ``unless-stopped``; ``most`` restarts, 0 for any number."""
+
+    name: str
+    most: int
+
+
+class HealthCheck(TypedDict):
+    """A command that says whether the container works: exit status 0. Times in seconds.
+
+    The fields are those of Docker's HEALTHCHECK; ``process`` and ``seccomp`` are as in an ExecRequest. ``on_failure``
+    (``none``, ``kill``, ``restart``, ``stop``) is done when it becomes unhealthy; to stop it, ``stop_signal`` is sent
+    and SIGKILL after ``stop_timeout`` seconds.
+    """
+
+    process: Process
+    user: str | None
+    seccomp: bytes
+    interval: float
+    timeout: float
+    start_period: float
+    start_interval: float
+    retries: int
+    on_failure: str
+    stop_signal: int
+    stop_timeout: int
+
+
+class EventOptions(TypedDict):
+    """The store's journal, and what is written with each event of the container there.
+
+    ``beside`` are the events of other things that go with one of the container's: kind, action, id, attributes.
+    """
+
+    path: str
+    attributes: dict[str, str]
+    beside: NotRequired[dict[str, list[tuple[str, str, str, dict[str, str]]]]]
 
 
 class _LaunchRequired(TypedDict):
@@ -81,20 +127,33 @@ class LaunchRequest(_LaunchRequired, total=False):
     rootfs
         Mounts that make the root file system, in order, done in the container's mount namespace; ``destination``
         is relative to the root ("/" for the root itself). Empty: ``spec.root.path`` is the root file system.
+    files
+        Content of files by their place in the container: kept in memory, writable there, no part of the root file
+        system.
     interfaces
         Network interfaces. Loopback is always brought up in a new network namespace.
+    outer_network
+        The path of the network namespace in which their outer ends are made; the monitor enters it, which keeps it.
+        Missing: that of the spawner.
     user
         ``name|uid[:group|gid]``, looked up in the container's /etc/passwd and /etc/group; None: ``process.user``.
     groups
         More groups of the user, names or numbers (``--group-add``).
+    init
+        Have the program run below a small init that reaps what is left behind and passes signals on.
     seccomp
         A filter as an array of ``struct sock_filter``; empty: none.
+    seccomp_flags
+        ``SECCOMP_FILTER_FLAG_*`` to load it with.
+    seccomp_agent
+        Who is asked about system calls: ``path`` of its socket, ``metadata``. Missing: nobody.
     cgroup
         Where the container's limits are; None: no cgroup.
     run_dir
-        Where control.sock and monitor.json are made. Empty: neither is (a build step).
+        Where control.sock is made. Empty: it is not, nor is monitor.json (a build step).
     state_dir
-        Where the exit record is written. Empty: it is not.
+        Where monitor.json and the exit record are written; it survives a reboot. Empty: the exit record is not, and
+        monitor.json goes into ``run_dir``.
     log
         Where the output is kept; None: nowhere.
     open_stdin
@@ -105,20 +164,37 @@ class LaunchRequest(_LaunchRequired, total=False):
         Give the caller's descriptors to the container as they are, with nothing between: for a caller that reads
         all there is (a build step). Needs ``log`` None, no terminal.
     hold
-        Tell the caller when the namespaces are there (``created``) and wait for its ``go``.
+        Tell the caller when the namespaces are there (``created``) and wait for its ``go``. When a policy starts it
+        again it has the same network namespace, and does not hold.
     detach
         Outlive the owner. Otherwise the container is killed when the launching process ends.
-    cleanup
-        A command the monitor runs after the container ended, if it was detached or its owner is dead.
+    throwaway
+        Its owner removes it when it has ended: how it ended is told, and written down only where that owner is dead.
+    runtime
+        The program of another OCI runtime that makes the container; empty: this one. Needs root, and ``hold`` false.
     memory_watch
         Bytes above which the monitor kills the container: for hosts where no memory controller can be used. 0: no.
+    restart
+        When the monitor starts the container again; None: never.
+    health
+        How to find out whether it works; None: not at all.
+    events
+        Where to tell what happens; None: nowhere.
+    watch
+        Have the start write down its steps and calls (``watched.py``). ``hold``: halt after each stage until its owner
+        says ``next``; ``mute``: not where the filter would refuse the calls that takes.
     """
 
     rootfs: list[Mount]
+    files: dict[str, bytes]
     interfaces: list[Interface]
+    outer_network: str
     user: str | None
     groups: list[str]
+    init: bool
     seccomp: bytes
+    seccomp_flags: int
+    seccomp_agent: dict[str, str]
     cgroup: CgroupPlan | None
     run_dir: str
     state_dir: str
@@ -128,21 +204,29 @@ class LaunchRequest(_LaunchRequired, total=False):
     direct: bool
     hold: bool
     detach: bool
-    cleanup: list[str] | None
+    throwaway: bool
     memory_watch: int
+    runtime: str
+    restart: RestartPolicy | None
+    health: HealthCheck | None
+    events: EventOptions | None
+    watch: dict[str, bool]
 
 
 class ExecRequest(TypedDict, total=False):
     """Another process in a running container: ``process`` as in a configuration, the others as in LaunchRequest.
 
-    ``detach``: outlive the connection that asked for it; otherwise it is killed when that is closed.
+    ``detach``: outlive the connection that asked for it; otherwise it is killed when that is closed. ``exec_id``: the
+    name under which the monitor remembers how it ended.
     """
 
     process: Process
     user: str | None
     groups: list[str]
     seccomp: bytes
+    seccomp_flags: int
     detach: bool
+    exec_id: str
 
 
 class Failure(TypedDict):
@@ -186,6 +270,10 @@ class ExitStatus(TypedDict):
         Nanoseconds since the epoch.
     usage
         What it used.
+    stopped
+        It was asked to end. Missing for an exec, and in records of older versions.
+    restarts
+        How often its policy had started it again. Missing likewise.
     """
 
     code: int
@@ -195,6 +283,8 @@ class ExitStatus(TypedDict):
     started_at: int
     finished_at: int
     usage: Usage
+    stopped: NotRequired[bool]
+    restarts: NotRequired[int]
 
 
 class Started(TypedDict):
@@ -213,10 +303,19 @@ class ProcessId(TypedDict):
 
 
 class MonitorRecord(TypedDict):
-    """``monitor.json`` in the run directory of a running container."""
+    """``monitor.json`` of a running container.
+
+    ``paused`` and ``restarting`` say what it does, ``restarts`` how often its policy started it again, ``last`` how it
+    ended then, ``health`` what its check found.
+    """
 
     id: str
     monitor: ProcessId
     init: ProcessId
     started_at: int
     boot_id: str
+    paused: NotRequired[bool]
+    restarting: NotRequired[bool]
+    restarts: NotRequired[int]
+    last: NotRequired[ExitStatus | None]
+    health: NotRequired[dict[str, Any] | None]

@@ -11,16 +11,17 @@ import stat
 
 from jupyter_containers.linux import mount as mounting
 from jupyter_containers.linux import syscalls
-from jupyter_containers.runtime.plan import LINKS, is_bind, sysctl_path
+from jupyter_containers.runtime.plan import is_bind, sysctl_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jupyter_containers.oci.runtime_spec import Device, Mount
+    from jupyter_containers.oci.runtime_spec import Mount
 
 _EPERM, _ENOENT, _EEXIST, _EAGAIN, _EINVAL, _ELOOP, _ENOTDIR = 1, 2, 17, 11, 22, 40, 20
 _MOST_LINKS = 40
 _TRIES = 50
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_KERNELS = ("proc", "sysfs")
 _MASK_OPTIONS = b"size=0,mode=000"
 
 
@@ -33,7 +34,7 @@ class MountError(Exception):
 
 
 class Tree:
-    """The root file system while it is being put together, by descriptor.
+    """A file tree while it is being put together, by the descriptor of its top, which it takes over.
 
     Attributes
     ----------
@@ -42,8 +43,8 @@ class Tree:
         something could be mounted on them; parents before children.
     """
 
-    def __init__(self, path: bytes) -> None:
-        self.descriptor = os.open(path, _DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
         self._path = os.readlink(b"/proc/self/fd/%d" % self.descriptor)
         self._mounted: list[str] = []
         self.stubs: list[str] = []
@@ -117,65 +118,135 @@ class Tree:
 
     # -- mounts --------------------------------------------------------------------------------------------------
 
-    def mount(self, mount: Mount) -> None:
-        """Make one mount of a configuration."""
+    def mount(self, mount: Mount, tree: int = -1) -> None:
+        """Make one mount of a configuration; ``tree``: its source, where the starter had to open it."""
         destination = mount["destination"]
         kind = mount.get("type", "")
         options = mounting.Options(mount.get("options", []))
         try:
-            if is_bind(mount):
-                self.bind(mount["source"], destination, options)
+            if tree >= 0:
+                self.attach_tree(tree, destination, options)
+            elif options.flags & mounting.MS_REMOUNT:
+                self._remount(destination, options)
+            elif is_bind(mount):
+                self.bind(mount["source"], destination, options, mount.get("subpath", ""))
             else:
                 self._mount_new(kind, mount.get("source") or kind, destination, options)
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
             raise MountError(f"mount {kind or 'bind'} on {destination}: {reason}", error.errno or 0) from None
 
-    def bind(self, source: str, destination: str, options: mounting.Options) -> None:
-        """Show a file or directory of the host at ``destination``."""
+    def bind(self, source: str, destination: str, options: mounting.Options, subpath: str = "") -> None:
+        """Show a file or directory of the host, or what is below it at ``subpath``, at ``destination``."""
         recursive = bool(options.flags & mounting.MS_REC)
         try:
-            tree = mounting.open_tree(syscalls.AT_FDCWD, os.fsencode(source), recursive=recursive)
+            tree = mounting.open_source(os.fsencode(source), os.fsencode(subpath), recursive=recursive)
         except FileNotFoundError:
-            raise MountError(f"bind source path does not exist: {source}", _ENOENT) from None
+            place = f"{source}: {subpath}" if subpath else source
+            raise MountError(f"bind source path does not exist: {place}", _ENOENT) from None
+        except OSError as error:
+            if error.errno != _EINVAL or not source.startswith("/proc/"):
+                raise
+            from jupyter_containers.runtime.visit import open_in_container  # noqa: PLC0415 - rarely asked for
+
+            tree = open_in_container(source, recursive=recursive)
         try:
             self.attach_tree(tree, destination, options)
         finally:
             os.close(tree)
 
-    def attach_tree(self, tree: int, destination: str, options: mounting.Options) -> None:
-        """Set a detached mount's attributes and put it on ``destination``, which is made if it is missing."""
-        propagation = options.propagation or [mounting.MS_PRIVATE | mounting.MS_REC]
-        for change in propagation:
-            mounting.set_attributes(
-                tree, propagation=change & ~mounting.MS_REC, recursive=bool(change & mounting.MS_REC)
-            )
-        set_bits, clear_bits = mounting.attributes(options.flags)
-        if set_bits:
-            mounting.set_attributes(tree, set_bits, clear_bits)
-        if options.recursive:
-            mounting.set_attributes(tree, *mounting.attributes(options.recursive), recursive=True)
+    def attach_tree(self, tree: int, destination: str, options: mounting.Options, *, kernels: bool = False) -> None:
+        """Set a detached mount's attributes and put it on ``destination``, which is made if it is missing.
+
+        ``kernels``: it is procfs or sysfs, or has one in it.
+        """
+        if not options.propagation:
+            mounting.set_attributes(tree, propagation=mounting.MS_PRIVATE, recursive=True)
+        self._attributes(tree, options)
         is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         target = self.place(destination, directory=is_directory)
         try:
+            if kernels:
+                self._require_plain(target, destination)
+            if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
+                kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+                raise MountError(f"mount on {destination}: the source is {kinds[0]} and the place {kinds[1]}", _ENOTDIR)
             mounting.attach(tree, target)
-            self._mounted.append(self.real_path(target))
+            self._remember(target)
         finally:
             os.close(target)
+
+    def _remember(self, target: int) -> None:
+        """What is made below this place from now on is no part of the root file system."""
+        self._mounted.append(self.real_path(target))
+
+    def _require_plain(self, target: int, destination: str) -> None:
+        """Refuse procfs and sysfs behind a symbolic link of the image.
+
+        Whoever can change the link later decides what programs find in the place of what is masked.
+        """
+        real, wanted = self.real_path(target), "/" + destination.strip("/")
+        if real != wanted:
+            raise MountError(f"mount on {destination}: a symbolic link of the image leads to {real} instead", _ELOOP)
+
+    @staticmethod
+    def _attributes(mounted: int, options: mounting.Options) -> None:
+        """Give a mount the propagation and attributes of its options.
+
+        What an outer user namespace has locked on a mount (read-only, no set-user-id ...) stays, also where the options
+        would take it away.
+        """
+        for change in options.propagation:
+            kind, below = change & ~mounting.MS_REC, bool(change & mounting.MS_REC)
+            mounting.set_attributes(mounted, propagation=kind, recursive=below)
+        for flags, cleared, below in (
+            (options.flags, options.cleared, False),
+            (options.recursive, options.recursive_cleared, True),
+        ):
+            set_bits, clear_bits = mounting.attributes(flags, cleared)
+            if not set_bits | clear_bits:
+                continue
+            try:
+                mounting.set_attributes(mounted, set_bits, clear_bits, recursive=below)
+            except PermissionError:
+                keep = mounting.attributes(flags)
+                if keep == (set_bits, clear_bits):
+                    raise
+                mounting.set_attributes(mounted, *keep, recursive=below)
+
+    def _remount(self, destination: str, options: mounting.Options) -> None:
+        """Change a mount that is there: its own attributes with ``bind``, else those of its file system."""
+        mounted = self.open(destination)
+        try:
+            if options.flags & mounting.MS_BIND:
+                self._attributes(mounted, options)
+                return
+            data = os.fsencode(",".join(options.data))
+            flags = options.flags & ~mounting.MS_REC
+            mounting.mount(None, b"/proc/self/fd/%d" % mounted, None, flags, data or None)
+        finally:
+            os.close(mounted)
 
     def _mount_new(self, kind: str, source: str, destination: str, options: mounting.Options) -> None:
         target = self.place(destination, directory=True)
         try:
-            new_file_system(kind, source, b"/proc/self/fd/%d" % target, options)
-            self._mounted.append(self.real_path(target))
+            if kind in _KERNELS:
+                self._require_plain(target, destination)
+            if "tmpcopyup" in options.own:
+                from jupyter_containers.runtime.copyup import mount_copy  # noqa: PLC0415 - rarely asked for
+
+                mount_copy(source, target, options)
+            else:
+                new_file_system(kind, source, b"/proc/self/fd/%d" % target, options)
+            self._remember(target)
         finally:
             os.close(target)
-        for change in options.propagation:
+        if options.propagation or options.recursive or options.recursive_cleared:
             mounted = self.open(destination)
-            mounting.set_attributes(
-                mounted, propagation=change & ~mounting.MS_REC, recursive=bool(change & mounting.MS_REC)
-            )
-            os.close(mounted)
+            try:
+                self._attributes(mounted, options)
+            finally:
+                os.close(mounted)
 
     # -- protections ---------------------------------------------------------------------------------------------
 
@@ -220,55 +291,6 @@ class Tree:
         mounting.set_attributes(target, mounting.MOUNT_ATTR_RDONLY)
         os.close(target)
 
-    # -- devices -------------------------------------------------------------------------------------------------
-
-    def devices(self, wanted: list[Device], *, nodes: bool) -> None:
-        """Make device nodes; bind the host's where nodes cannot be made (``nodes`` false, or EPERM)."""
-        for device in wanted:
-            path = device["path"]
-            if nodes and self._make_node(device):
-                continue
-            self.bind(path, path, mounting.Options(["bind"]))
-
-    def _make_node(self, device: Device) -> bool:
-        kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.get("type", "c")]
-        number = os.makedev(device.get("major", 0), device.get("minor", 0))
-        parent_path, _, name = device["path"].rpartition("/")
-        parent = self.place(parent_path or "/", directory=True)
-        try:
-            os.mknod(name, kind, number, dir_fd=parent)
-            os.chmod(name, device.get("fileMode", 0o666), dir_fd=parent)
-            if device.get("uid", 0) or device.get("gid", 0):
-                os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
-        except FileExistsError:
-            return self._is_node(parent, name, kind, number)
-        except PermissionError:
-            return False
-        finally:
-            os.close(parent)
-        return True
-
-    @staticmethod
-    def _is_node(parent: int, name: str, kind: int, number: int) -> bool:
-        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_IFMT(info.st_mode) == kind and info.st_rdev == number:
-            return True
-        os.unlink(name, dir_fd=parent)  # an image's file where a device belongs: the bind makes its own stub
-        return False
-
-    def links(self) -> None:
-        """The links every container has; what an image has in their place stays."""
-        directory = self.place("/dev", directory=True)
-        try:
-            for path, target in LINKS:
-                name = path.rpartition("/")[2]
-                try:
-                    os.symlink(target, name, dir_fd=directory)
-                except FileExistsError:
-                    continue
-        finally:
-            os.close(directory)
-
     # -- kernel parameters ---------------------------------------------------------------------------------------
 
     def sysctl(self, values: dict[str, str]) -> None:
@@ -279,6 +301,8 @@ class Tree:
             except FileNotFoundError:
                 raise MountError(f"sysctl {key}: this kernel has no such parameter", _ENOENT) from None
             try:
+                if syscalls.file_system_type(file) != syscalls.PROC_SUPER_MAGIC:
+                    raise MountError(f"sysctl {key}: /proc/sys of the container is not the kernel's", _EINVAL)
                 os.write(file, value.encode())
             except OSError as error:
                 reason = os.strerror(error.errno or 0).lower()
@@ -288,15 +312,34 @@ class Tree:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def enter(self, *, readonly: bool) -> None:
-        """Make this tree the root of the mount namespace and let the old one go, pivot_root(2)."""
+    def enter(self, *, readonly: bool, propagation: int = 0) -> None:
+        """Make this tree the root of the mount namespace and let the old one go, pivot_root(2).
+
+        ``propagation`` is that of the root mount afterwards: a shared one could not be pivoted to.
+        """
         if readonly:
             mounting.set_attributes(self.descriptor, mounting.MOUNT_ATTR_RDONLY)
         os.fchdir(self.descriptor)
         mounting.pivot_root(b".", b".")
         mounting.umount(b".", mounting.MNT_DETACH)
+        if propagation:
+            kind, below = propagation & ~mounting.MS_REC, bool(propagation & mounting.MS_REC)
+            mounting.set_attributes(self.descriptor, propagation=kind, recursive=below)
         os.chdir("/")
         os.close(self.descriptor)
+
+
+class Stage(Tree):
+    """A tree of our own making: it has no links, and what is made in it concerns nobody."""
+
+    def _note(self, descriptor: int) -> None:
+        """See the class."""
+
+    def _remember(self, target: int) -> None:
+        """See the class."""
+
+    def _require_plain(self, target: int, destination: str) -> None:
+        """See the class."""
 
 
 def new_file_system(kind: str, source: str, target: bytes, options: mounting.Options) -> None:
@@ -320,13 +363,25 @@ def new_file_system(kind: str, source: str, target: bytes, options: mounting.Opt
         os.close(tree)
 
 
-def assemble(mountpoint: bytes, mounts: list[Mount]) -> Tree:
+def assemble(mountpoint: bytes, mounts: list[Mount], tree: int = -1, *, private: bool = True) -> Tree:
     """The root file system: ``mounts`` on ``mountpoint``, or that directory bound on itself where there are none.
 
     The mount a pivot_root needs is there in both cases.
+
+    Parameters
+    ----------
+    mountpoint
+        A directory of the host.
+    mounts
+        The first one is the root if its destination is ``/``; the others are made in it.
+    tree
+        The directory bound, where the starter had to open it: its path may be out of reach here, so it is put over the
+        present root.
+    private
+        Whether the root is to be kept from the host's mount events.
     """
     rest = list(mounts)
-    if rest and rest[0]["destination"] in {"/", ""} and not is_bind(rest[0]):
+    if tree < 0 and rest and rest[0]["destination"] in {"/", ""} and not is_bind(rest[0]):
         first = rest.pop(0)
         kind = first.get("type", "")
         try:
@@ -336,24 +391,27 @@ def assemble(mountpoint: bytes, mounts: list[Mount]) -> Tree:
             raise MountError(f"mount {kind} as the root file system: {reason}", error.errno or 0) from None
     else:
         first_bind = rest.pop(0) if rest and rest[0]["destination"] in {"/", ""} else None
-        _bind_root(mountpoint, first_bind)
-    tree = Tree(mountpoint)
+        _bind_root(mountpoint, first_bind, tree, private=private)
+    root = Tree(os.dup(tree) if tree >= 0 else os.open(mountpoint, _DIRECTORY | os.O_CLOEXEC))
     for mount in rest:
-        tree.mount(mount)
-    tree.stubs.clear()  # what these needed belongs to the root file system itself
-    return tree
+        root.mount(mount)
+    root.stubs.clear()  # what these needed belongs to the root file system itself
+    return root
 
 
-def _bind_root(mountpoint: bytes, mount: Mount | None) -> None:
+def _bind_root(mountpoint: bytes, mount: Mount | None, tree: int, *, private: bool) -> None:
     source = os.fsencode(mount["source"]) if mount else mountpoint
     options = mounting.Options(mount.get("options", []) if mount else [])
-    try:
-        tree = mounting.open_tree(syscalls.AT_FDCWD, source, recursive=True)
-    except FileNotFoundError:
-        raise MountError(f"the root file system {os.fsdecode(source)} does not exist", _ENOENT) from None
+    opened, place = -1, mountpoint if tree < 0 else b"/"
+    if tree < 0:
+        try:
+            tree = opened = mounting.open_tree(syscalls.AT_FDCWD, source, recursive=True)
+        except FileNotFoundError:
+            raise MountError(f"the root file system {os.fsdecode(source)} does not exist", _ENOENT) from None
     try:
         set_bits, clear_bits = mounting.attributes(options.flags)
-        mounting.set_attributes(tree, set_bits, clear_bits, propagation=mounting.MS_PRIVATE)
-        mounting.attach_at(tree, mountpoint)
+        mounting.set_attributes(tree, set_bits, clear_bits, propagation=mounting.MS_PRIVATE if private else 0)
+        mounting.attach_at(tree, place)
     finally:
-        os.close(tree)
+        if opened >= 0:
+            os.close(opened)

@@ -6,26 +6,31 @@ is started as a program of its own (``vfork`` and ``execve``), so it inherits ne
 
 from __future__ import annotations
 
-import errno
 import os
+import select
 import socket
-import subprocess
 import sys
 import threading
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from jupyter_containers.errors import StartFailed, Unsupported
-from jupyter_containers.runtime import failures, idmap, wire
+from jupyter_containers.linux import namespaces
+from jupyter_containers.runtime import ahead, failures, idmap, user_namespace, wire
 from jupyter_containers.runtime.handle import Process
+from jupyter_containers.runtime.seal import sealed_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from jupyter_containers.runtime.ahead import Ahead
+    from jupyter_containers.runtime.handle import StartWatcher
     from jupyter_containers.runtime.idmap import IdMap
     from jupyter_containers.runtime.protocol import LaunchRequest
+    from jupyter_containers.runtime.user_namespace import UserNamespace
 
 _PATIENCE = 30.0
-_SEAL_ATTEMPTS = 20
+_SIGKILL = 9
 
 # The package's own __init__ would import what the small process has no use for, so an empty package stands for it.
 _BOOTSTRAP = """\
@@ -35,7 +40,7 @@ package = ModuleType("jupyter_containers")
 package.__path__ = [sys.argv[1]]
 sys.modules["jupyter_containers"] = package
 from jupyter_containers.monitor.forkserver import main
-main(int(sys.argv[2]), sys.argv[3])
+main(int(sys.argv[2]), sys.argv[3], once=sys.argv[4] == "once")
 """
 
 
@@ -66,19 +71,70 @@ class Worker:
         self._channel.close()
 
 
+class _Child:
+    """The small process, for the process that started it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def has_ended(self) -> bool:
+        """Whether it has; then it is reaped."""
+        with self._lock:
+            return self._reap(os.WNOHANG)
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        with self._lock:
+            self._reap(0)
+
+    def kill(self) -> None:
+        """End it."""
+        with self._lock:
+            if not self._reap(os.WNOHANG):
+                os.kill(self.pid, _SIGKILL)
+                self._reap(0)
+
+    def _reap(self, options: int) -> bool:
+        if not self._ended:
+            try:
+                self._ended = os.waitpid(self.pid, options)[0] != 0
+            except ChildProcessError:  # somebody in this process waits for every child
+                self._ended = True
+        return self._ended
+
+
 class Spawner:
     """Starts containers by a small process of its own. Thread-safe; closing it ends the small process.
 
     Containers that were not detached are killed when this process ends, not when the spawner is closed.
+
+    Parameters
+    ----------
+    once
+        No second container is expected: nothing is made ready for it.
+    memory
+        With ``once``, a file that tells from one process to the next what kind of container was asked for last: the
+        next one is likely to be of that kind, and its start is begun before it is asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool = False, memory: str = "") -> None:
+        self._once = once
+        self._memory = memory
+        self._expected: Ahead | None = None
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Child | None = None
         self._channel: socket.socket | None = None
+        self._beginning: socket.socket | None = None
         self._errors = -1
         self._pid = 0
         self._id_map: IdMap | None = None
+        self._shared: UserNamespace | None = None
+
+    def share(self, shared: UserNamespace) -> None:
+        """Have the small process be in the user namespace of others, where it needs one. Before it is first used."""
+        self._shared = shared
 
     @property
     def id_map(self) -> IdMap:
@@ -91,6 +147,16 @@ class Spawner:
     def pid(self) -> int:
         """Of the small process; 0 while it was not needed."""
         return self._process.pid if self._process else 0
+
+    def reaches(self, pid: int) -> bool:
+        """Whether a container's monitor is in the user namespace of this spawner, by the pid of its init."""
+        if self.id_map.kind == "host":
+            return True
+        self.start()
+        try:
+            return user_namespace.same(namespaces.parent(pid), self.pid)
+        except OSError:
+            return False  # it has ended
 
     # -- the small process ---------------------------------------------------------------------------------------
 
@@ -107,13 +173,28 @@ class Spawner:
         with self._lock:
             self._running_channel()
 
+    def begin(self) -> None:
+        """Have the small process start while this one does something else. Raises as :meth:`start`."""
+        with self._lock:
+            if self._channel is None and self._beginning is None:
+                self._beginning = self._spawn()
+                if self._memory and self.id_map.kind == "host":  # others have to be told their namespace first
+                    self._expect(self._beginning)
+
+    def _expect(self, channel: socket.socket) -> None:
+        self._expected = ahead.recall(self._memory)
+        if self._expected is not None:
+            with suppress(OSError):  # that it has ended shows when it is asked for something
+                wire.send(channel, {"kind": "expect", "ahead": cast("dict[str, Any]", self._expected)})
+
     def _running_channel(self) -> socket.socket:
         if self._pid not in {0, os.getpid()}:  # a fork of the engine's process: the spawner is not its own
             self._forget()
-        if self._process is not None and self._process.poll() is not None:
+        if self._process is not None and self._process.has_ended():
             self._forget()
         if self._channel is None:
-            self._channel = self._spawn()
+            self._channel = self._greeted(self._beginning or self._spawn())
+            self._beginning = None
         return self._channel
 
     def _spawn(self) -> socket.socket:
@@ -125,17 +206,16 @@ class Spawner:
         mode = "host" if self.id_map.kind == "host" else "user"
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         command = [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, package, str(far.fileno()), mode]
+        command.append("once" if self._once else "often")
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, self._errors, 2),
+            (os.POSIX_SPAWN_DUP2, far.fileno(), far.fileno()),  # it alone stays open, beside what others left open
+        ]
         try:
-            self._process = subprocess.Popen(
-                command,
-                executable=f"/proc/self/fd/{interpreter}",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                pass_fds=(far.fileno(), interpreter),
-                start_new_session=True,
-                cwd="/",
-            )
+            # vfork: nothing of this process is copied. The interpreter's descriptor closes when it is executed.
+            pid = os.posix_spawn(f"/proc/self/fd/{interpreter}", command, os.environ, file_actions=actions, setsid=True)
         except OSError as error:
             near.close()
             raise StartFailed(
@@ -144,19 +224,28 @@ class Spawner:
         finally:
             far.close()
             os.close(interpreter)
+        self._process = _Child(pid)
         self._pid = os.getpid()
+        return near
+
+    def _greeted(self, near: socket.socket) -> socket.socket:
+        """The channel of a process that was started, once it is ready; it is ended when it does not get there."""
+        assert self._process is not None
+        shared = self._shared if self.id_map.kind != "host" else None
         try:
-            self._greet(near)
+            with shared.joining(self.id_map) if shared else nullcontext(-1) as namespace:
+                self._greet(near, namespace)
+                if shared:
+                    shared.add(self._process.pid)
         except BaseException:
             near.close()
             self._process.kill()
-            self._process.wait()
             self._forget()
             raise
         return near
 
-    def _greet(self, channel: socket.socket) -> None:
-        """Wait until the small process is ready, mapping its ids on the way."""
+    def _greet(self, channel: socket.socket, namespace: int) -> None:
+        """Wait until the small process is ready, telling it on the way which user namespace it is to be in."""
         channel.settimeout(_PATIENCE)
         while True:
             try:
@@ -170,9 +259,12 @@ class Spawner:
             if message["kind"] == "ready":
                 channel.settimeout(None)
                 return
+            if message["kind"] == "where":
+                wire.send(channel, {"kind": "there"}, [namespace] if namespace >= 0 else [])
+                continue
             assert self._process is not None
             idmap.write(self.id_map, self._process.pid)
-            wire.send(channel, {"kind": "mapped", "setgroups": self.id_map.kind != "single"})
+            wire.send(channel, {"kind": "mapped"})
 
     def _last_error(self) -> str:
         with os.fdopen(os.dup(self._errors), "rb") as file:
@@ -181,9 +273,10 @@ class Spawner:
         return lines[-1] if lines else "no reason is known"
 
     def _forget(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        for channel in (self._channel, self._beginning):
+            if channel is not None:
+                channel.close()
+        self._channel = self._beginning = None
         if self._errors >= 0:
             os.close(self._errors)
             self._errors = -1
@@ -218,7 +311,9 @@ class Spawner:
                         wire.send(channel, message, [far.fileno(), *descriptors])
                         break
                     except (BrokenPipeError, ConnectionResetError):
-                        self._forget()  # it was killed: one more is started
+                        if self._process is not None:
+                            self._process.kill()  # it was killed already: reaped, and one more is started
+                        self._forget()
                         if last:
                             raise StartFailed("the spawner ends again and again", step="spawner") from None
         except BaseException:
@@ -236,6 +331,7 @@ class Spawner:
         stderr: int | None = None,
         *,
         created: Callable[[int], None] | None = None,
+        watcher: StartWatcher | None = None,
     ) -> Process:
         """Start a container and wait until its program runs.
 
@@ -247,6 +343,8 @@ class Spawner:
             Descriptors of this process; they are copied and may be closed afterwards. None: no client there.
         created
             With ``request["hold"]``: called with the pid of init before it does anything in its namespaces.
+        watcher
+            With ``request["watch"]``: told of its stages and steps.
 
         Raises
         ------
@@ -256,24 +354,40 @@ class Spawner:
         stdio = (stdin, stdout, stderr)
         present = [descriptor is not None and descriptor >= 0 for descriptor in stdio]
         descriptors = [descriptor for descriptor in stdio if descriptor is not None and descriptor >= 0]
-        message = {"kind": "launch", "request": cast("dict[str, Any]", request), "stdio": present}
+        kind = ahead.of(request)
+        message = {
+            "kind": "launch",
+            "request": cast("dict[str, Any]", request),
+            "ahead": cast("dict[str, Any]", kind),
+            "stdio": present,
+        }
         for last in (False, True):
             process = Process(self._ask(message, descriptors))
             try:
-                process.await_start(created)
+                process.await_start(created, watcher)
             except BaseException as error:
                 process.close()
                 # A spawner that was killed with the request in its queue has started nothing.
                 if not last and isinstance(error, StartFailed) and error.step == "monitor" and self._is_dead():
                     continue
                 raise
+            if self._memory and kind["pooled"] and kind != self._expected:
+                ahead.remember(self._memory, kind)
+                self._expected = kind
             return process
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _is_dead(self) -> bool:
-        """Whether the small process has ended."""
+        """Whether the small process has ended, or is about to: then its end of the channel is closed."""
         with self._lock:
-            return self._process is None or self._process.poll() is not None
+            if self._process is None or self._channel is None or self._process.has_ended():
+                return True
+            poll = select.poll()
+            poll.register(self._channel.fileno(), select.POLLHUP)
+            if not poll.poll(0):
+                return False
+            self._process.wait()
+            return True
 
     def start_worker(
         self, argv: Sequence[str], descriptors: Mapping[int, int], env: Mapping[str, str] | None = None
@@ -307,38 +421,3 @@ class Spawner:
             detail = answer["detail"] if answer else "the spawner ended"
             raise StartFailed(f"a worker cannot be started: {detail}", step="worker")
         return Worker(channel, answer["pid"])
-
-
-def sealed_copy(program: str) -> int:
-    """An executable copy of a program in memory that nobody can change.
-
-    A container that gets hold of a descriptor of the interpreter (through /proc/<pid>/exe of a process that enters it)
-    and keeps it could otherwise overwrite the program for its owner: the class of CVE-2019-5736.
-    """
-    executable = getattr(os, "MFD_EXEC", 0x10)
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        copy = os.memfd_create("python", flags | executable)
-    except OSError:  # a kernel before 6.3 does not know MFD_EXEC, and needs none
-        copy = os.memfd_create("python", flags)
-    try:
-        with open(program, "rb") as source:
-            size = os.fstat(source.fileno()).st_size
-            sent = 0
-            while sent < size:
-                sent += os.sendfile(copy, source.fileno(), sent, size - sent)
-        import fcntl  # noqa: PLC0415 - Linux only, and this module is imported elsewhere too
-
-        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        for attempt in range(_SEAL_ATTEMPTS):
-            try:
-                fcntl.fcntl(copy, fcntl.F_ADD_SEALS, seals)
-                break
-            except OSError as error:
-                # The kernel may still hold pages of the copy (fcntl(2), EBUSY); it has waited for them already.
-                if error.errno != errno.EBUSY or attempt == _SEAL_ATTEMPTS - 1:
-                    raise
-    except BaseException:
-        os.close(copy)
-        raise
-    return copy

@@ -22,6 +22,15 @@ def pack(message: dict[str, Any]) -> bytes:
     return marshal.dumps(message, 4)
 
 
+def unpack(data: bytes) -> dict[str, Any] | None:
+    """What :func:`pack` made of a message; None where the bytes are not of one."""
+    try:
+        message: Any = marshal.loads(data)  # noqa: S302 - written by this program, for the same user
+    except (EOFError, ValueError, TypeError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
 def send(channel: socket, message: dict[str, Any], descriptors: Sequence[int] = (), flags: int = 0) -> None:
     """Send a message and copies of descriptors; what is too long for one packet goes by an anonymous file.
 
@@ -51,9 +60,11 @@ def _send(channel: socket, data: bytes, descriptors: Sequence[int], flags: int) 
 
 def receive(channel: socket, flags: int = 0) -> tuple[dict[str, Any] | None, list[int]]:
     """The next message and its descriptors, close-on-exec; ``(None, [])`` when the other end is closed."""
-    data, ancillary, _flags, _address = channel.recvmsg(
-        _INLINE + 4096, CMSG_LEN(MOST_DESCRIPTORS * _INT), flags | MSG_CMSG_CLOEXEC
-    )
+    try:
+        data, ancillary = _receive(channel, flags)
+    except ConnectionResetError:
+        # It was closed with something of ours unread. That is told once, ahead of what was said before the end.
+        data, ancillary = _receive(channel, flags)
     descriptors: list[int] = []
     for _level, _kind, numbers in ancillary:
         descriptors += [
@@ -68,6 +79,13 @@ def receive(channel: socket, flags: int = 0) -> tuple[dict[str, Any] | None, lis
             data = b"i" + file.read()
     message: dict[str, Any] = marshal.loads(data[1:])  # noqa: S302 - both ends are this program, of one user
     return message, descriptors
+
+
+def _receive(channel: socket, flags: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    data, ancillary, _flags, _address = channel.recvmsg(
+        _INLINE + 4096, CMSG_LEN(MOST_DESCRIPTORS * _INT), flags | MSG_CMSG_CLOEXEC
+    )
+    return data, ancillary
 
 
 def close_all(descriptors: Sequence[int]) -> None:

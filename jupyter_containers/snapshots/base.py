@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from jupyter_containers.oci.names import Digest, chain_id
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
+    from typing import BinaryIO
 
-    from jupyter_containers.layers.base import Progress, Sink, Written
+    from jupyter_containers.layers.base import Change, Item, Progress, Sink, Written
     from jupyter_containers.oci.runtime_spec import Mount
     from jupyter_containers.snapshots.scratch import ScratchSpace
 
@@ -70,7 +71,14 @@ class Snapshotter(Protocol):
 
     Thread-safe and process-safe. A process killed in the middle leaves a directory in ``scratch`` at most.
     ``parents`` are chain ids, bottom first, each the chain of those before it; they must be unpacked (NotFound).
+
+    Attributes
+    ----------
+    layered
+        Whether the writable directory holds only what was written; otherwise it is the whole file system.
     """
+
+    layered: bool
 
     def unpack(
         self,
@@ -107,11 +115,19 @@ class Snapshotter(Protocol):
         """What ``prepare(parents, directory=directory)`` returned before, perhaps in another process."""
         ...
 
+    def restore(self, parents: Sequence[Digest], archive: BinaryIO, *, directory: Path) -> Scratch:
+        """What ``prepare`` returns, with the changes in it that ``diff`` has written to ``archive``."""
+        ...
+
     def mounts(self, parents: Sequence[Digest], scratch: Scratch | None, *, volatile: bool = False) -> list[Mount]:
         """The mounts that make the root file system; without ``scratch`` it is read-only.
 
         ``volatile`` spares all syncs: for what is thrown away, or rebuilt after a crash.
         """
+        ...
+
+    def show(self, parents: Sequence[Digest], path: str) -> Mount:
+        """The mount that shows the directory or file ``path`` of a stack, read-only. Raises NotFound."""
         ...
 
     def diff(
@@ -127,10 +143,31 @@ class Snapshotter(Protocol):
         """Write what changed in ``scratch`` as a layer; see DiffOptions."""
         ...
 
+    def changes(self, scratch: Scratch, *, exclude: frozenset[str] = frozenset()) -> list[Change]:
+        """What changed in ``scratch``, path by path."""
+        ...
+
     def commit(self, scratch: Scratch, chain: Digest, written: Written, blob: Path) -> LayerInfo:
         """Make ``scratch`` (normalized by ``diff``, which returned ``written``) the layer ``chain``; it is used up.
 
         ``blob`` is where the archive is stored, for snapshotters that extract it. Harmless when the layer exists.
+        """
+        ...
+
+    def make(
+        self,
+        parents: Sequence[Digest],
+        items: Iterable[Item],
+        out: Sink,
+        store: Callable[[], object],
+        *,
+        earlier: tuple[Digest, Path] | None = None,
+        progress: Progress | None = None,
+    ) -> Written:
+        """Make a layer above ``parents`` from a list: its archive goes to ``out`` while it is extracted.
+
+        ``store`` is called when the archive is whole, before the layer is there. ``earlier`` is a layer, with its plain
+        archive, that has much in common with it: what is the same is taken from there, and its files are shared.
         """
         ...
 

@@ -10,21 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import InvalidInput
-from jupyter_containers.layers.base import DiffOptions
+from jupyter_containers.layers.base import ApplyOptions, DiffOptions
 from jupyter_containers.oci.runtime_spec import Mount
 from jupyter_containers.snapshots.base import LayerInfo, Scratch
 from jupyter_containers.snapshots.layerdir import LayerDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
-    from jupyter_containers.layers.base import Progress, Sink, Trees, Written
+    from jupyter_containers.layers.base import Change, Item, Progress, Sink, Trees, Written
     from jupyter_containers.oci.names import Digest
 
 
 class CopySnapshotter:
     """Snapshots in the store's root directory, each a whole file system."""
+
+    layered = False
 
     def __init__(self, root: Path, trees: Trees) -> None:
         self._layers = LayerDirectory(root, trees)
@@ -55,11 +58,12 @@ class CopySnapshotter:
         return self._layers.dirs(parents)
 
     def prepare(self, parents: Sequence[Digest], *, directory: Path | None = None) -> Scratch:
-        """See :meth:`Snapshotter.prepare`. Copies the layers."""
+        """See :meth:`Snapshotter.prepare`. Copies the layers; the work directory says that the copy is whole."""
         dirs = self._layers.dirs(parents)
         scratch = self._layers.new_scratch(parents) if directory is None else self.attach(parents, directory)
         try:
             self._trees.copy(dirs, scratch.upper)
+            self._trees.make(scratch.work)
         except BaseException:
             scratch.close()
             raise
@@ -69,6 +73,17 @@ class CopySnapshotter:
         """See :meth:`Snapshotter.attach`."""
         return Scratch(directory, directory / "upper", directory / "work", tuple(parents))
 
+    def restore(self, parents: Sequence[Digest], archive: BinaryIO, *, directory: Path) -> Scratch:
+        """See :meth:`Snapshotter.restore`. The layer and those below it become one tree."""
+        scratch = self.attach(parents, directory)
+        dirs = self._layers.dirs(parents)
+        layer = directory / "layer"
+        self._trees.apply(archive, layer, ApplyOptions(lowers=tuple(dirs)))
+        self._trees.copy([layer, *dirs], scratch.upper)
+        self._trees.remove(layer)
+        self._trees.make(scratch.work)
+        return scratch
+
     def mounts(self, parents: Sequence[Digest], scratch: Scratch | None, *, volatile: bool = False) -> list[Mount]:
         """See :meth:`Snapshotter.mounts`. Always a bind mount of a whole tree; ``volatile`` changes nothing.
 
@@ -77,10 +92,11 @@ class CopySnapshotter:
         del volatile
         if scratch is not None:
             return [Mount(destination="/", type="bind", source=str(scratch.upper), options=["rbind", "rw"])]
-        dirs = self._layers.dirs(parents)
-        if len(dirs) != 1:
-            raise InvalidInput("several layers cannot be shown without a copy", hint="prepare a scratch for them")
-        return [Mount(destination="/", type="bind", source=str(dirs[0]), options=["rbind", "ro"])]
+        return [_shown(self._layers.dirs(parents))]
+
+    def show(self, parents: Sequence[Digest], path: str) -> Mount:
+        """See :meth:`Snapshotter.show`. One layer alone must have it (InvalidInput)."""
+        return _shown(self._trees.parts(self._layers.dirs(parents), path))
 
     def diff(
         self,
@@ -99,9 +115,27 @@ class CopySnapshotter:
         )
         return self._trees.diff(scratch.upper, out, options, progress=progress)
 
+    def changes(self, scratch: Scratch, *, exclude: frozenset[str] = frozenset()) -> list[Change]:
+        """See :meth:`Snapshotter.changes`."""
+        options = DiffOptions(tuple(self._layers.dirs(scratch.parents)), exclude=exclude, compare=True)
+        return self._trees.changes(scratch.upper, options)
+
     def commit(self, scratch: Scratch, chain: Digest, written: Written, blob: Path) -> LayerInfo:
         """See :meth:`Snapshotter.commit`. Extracts the archive: the tree itself holds more than the layer."""
         return self._layers.unpack(chain, blob, diff_id=written.digest, parents=scratch.parents)
+
+    def make(
+        self,
+        parents: Sequence[Digest],
+        items: Iterable[Item],
+        out: Sink,
+        store: Callable[[], object],
+        *,
+        earlier: tuple[Digest, Path] | None = None,
+        progress: Progress | None = None,
+    ) -> Written:
+        """See :meth:`Snapshotter.make`."""
+        return self._layers.make(parents, items, out, store, earlier=earlier, progress=progress)
 
     def remove(self, chain: Digest) -> bool:
         """See :meth:`Snapshotter.remove`."""
@@ -110,3 +144,9 @@ class CopySnapshotter:
     def sweep(self) -> int:
         """See :meth:`Snapshotter.sweep`."""
         return self._layers.sweep()
+
+
+def _shown(dirs: Sequence[Path]) -> Mount:
+    if len(dirs) != 1:
+        raise InvalidInput("several layers cannot be shown without a copy", hint="prepare a scratch for them")
+    return Mount(destination="/", type="bind", source=str(dirs[0]), options=["rbind", "ro"])

@@ -10,17 +10,17 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.errors import Corrupt, DigestMismatch, LayerCorrupt, NotFound
-from jupyter_containers.layers.base import ApplyOptions
+from jupyter_containers.layers.base import ApplyOptions, Earlier
 from jupyter_containers.oci.names import Digest
 from jupyter_containers.snapshots.base import LayerInfo, Scratch
 from jupyter_containers.snapshots.scratch import ScratchSpace, failure, locked_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from jupyter_containers.layers.base import Progress, Trees
+    from jupyter_containers.layers.base import Item, Progress, Sink, Trees, Written
 
 _INFO: Final = "info.json"
 _HEX: Final = 64
@@ -33,6 +33,7 @@ class LayerDirectory:
         self.layers = root / "layers"
         self.scratch = ScratchSpace(root / "scratch", trees)
         self.trees = trees
+        self._known: dict[Digest, tuple[tuple[int, int], LayerInfo]] = {}
 
     def unpack(
         self,
@@ -67,6 +68,29 @@ class LayerDirectory:
                 self.publish(layer, info)
         return info
 
+    def make(
+        self,
+        parents: Sequence[Digest],
+        items: Iterable[Item],
+        out: Sink,
+        store: Callable[[], object],
+        *,
+        earlier: tuple[Digest, Path] | None = None,
+        progress: Progress | None = None,
+    ) -> Written:
+        """See :meth:`~jupyter_containers.snapshots.base.Snapshotter.make`."""
+        options = ApplyOptions(lowers=tuple(self.dirs(parents)))
+        before = None
+        if earlier is not None and self.info(earlier[0]) is not None:
+            before = Earlier(earlier[1], self.path(earlier[0]) / "diff")
+        with self.new_scratch(parents) as scratch:
+            extract = scratch.upper, options
+            written = self.trees.pack(items, out, extract=extract, earlier=before, progress=progress)
+            store()
+            chain = Digest.of(f"{parents[-1]} {written.digest}".encode()) if parents else written.digest
+            self.adopt(scratch, LayerInfo(chain, written.digest, written.content_bytes, written.entries))
+        return written
+
     def adopt(self, scratch: Scratch, info: LayerInfo) -> LayerInfo:
         """Make the upper directory of a scratch a layer. What is left of the scratch goes with its close."""
         with self._chain_lock(info.chain):
@@ -95,19 +119,28 @@ class LayerDirectory:
 
     def info(self, chain: Digest) -> LayerInfo | None:
         """What is known about a layer, None when it is not there. Raises Corrupt when its description is damaged."""
+        path = f"{self.layers}/{chain.hex}/{_INFO}"
         try:
-            with open(self.path(chain) / _INFO, encoding="ascii") as file:
+            status = os.stat(path)
+            stamp = status.st_ino, status.st_mtime_ns
+            known = self._known.get(chain)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            with open(path, encoding="ascii") as file:
                 data = json.load(file)
-            return LayerInfo(
+            info = LayerInfo(
                 chain, Digest(data["diff_id"]), int(data["bytes"]), int(data["entries"]), bool(data["opaque_root"])
             )
         except FileNotFoundError:
+            self._known.pop(chain, None)
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise Corrupt(
                 f"the description of layer {chain.short} is damaged",
                 hint=f"delete {self.path(chain)}; the layer is extracted again when it is needed",
             ) from error
+        self._known[chain] = stamp, info
+        return info
 
     def chains(self) -> Iterator[LayerInfo]:
         """All layers."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -78,7 +77,7 @@ class ScratchSpace:
 
     def new(self) -> tuple[Path, int]:
         """A new directory and the descriptor that keeps it locked."""
-        path = self.root / secrets.token_hex(8)
+        path = self.root / os.urandom(8).hex()
         try:
             self.ensure()
             with locked(self.root / "lock", fcntl.LOCK_SH):

@@ -12,7 +12,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TIMEOUT = 90
@@ -45,7 +45,7 @@ class Kernel:
         return str(self.client.execute(source))
 
     def finish(self, message: str, *, until: str | None = None) -> Ended:
-        """What the cell sent until it ended, or until ``until`` was printed."""
+        """What the cell sent until it ended, or until ``until`` was printed or displayed."""
         ended = Ended()
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
@@ -66,11 +66,18 @@ class Kernel:
             elif kind == "error":
                 ended.error, ended.name = content["traceback"], content["ename"]
             elif kind == "status" and content["execution_state"] == "idle":
-                ended.status = self.client.get_shell_msg(timeout=TIMEOUT)["content"]["status"]
+                ended.status = self._reply(message)
                 return ended
-            if until is not None and until in ended.stdout:
+            if until is not None and (until in ended.stdout or until in str(ended.displays[-1:])):
                 return ended
         raise AssertionError(f"the cell did not end: {ended}")
+
+    def _reply(self, message: str) -> str:
+        """The status of a cell's reply; a slow kernel may have answered older questions before."""
+        while True:
+            reply = self.client.get_shell_msg(timeout=TIMEOUT)
+            if reply["parent_header"].get("msg_id") == message:
+                return str(reply["content"]["status"])
 
     def run(self, source: str) -> Ended:
         """Run a cell to its end."""
@@ -78,14 +85,31 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(store_root: Path, no_leaks: None, tmp_path: Path) -> Iterator[Kernel]:  # noqa: ARG001 - checks at the end
-    """A kernel whose containers are in this test's store; nothing may be left when it has ended."""
-    manager: Any = KernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / "k"))
-    environment = os.environ | {"JUPYTER_CONTAINERS_ROOT": str(store_root), "IPYTHONDIR": str(tmp_path / "ipython")}
-    manager.start_kernel(env=environment, cwd=str(tmp_path))
-    made = Kernel(manager)
-    loaded = made.run("%load_ext jupyter_containers")
-    assert loaded.status == "ok", loaded
+def start_kernel(store_root: Path, no_leaks: None, tmp_path: Path) -> Iterator[Callable[[], Kernel]]:  # noqa: ARG001 - checks at the end
+    """Starts kernels whose containers are in this test's store; nothing may be left when they have ended."""
+    started: list[Kernel] = []
+
+    def start() -> Kernel:
+        manager: Any = KernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / f"k{len(started)}"))
+        environment = os.environ | {"JUPYTER_CONTAINERS_ROOT": str(store_root), "IPYTHONDIR": str(tmp_path / "ipython")}
+        manager.start_kernel(env=environment, cwd=str(tmp_path))
+        made = Kernel(manager)
+        started.append(made)
+        loaded = made.run("%load_ext jupyter_containers")
+        assert loaded.status == "ok", loaded
+        return made
+
+    yield start
+    for made in started:
+        made.client.stop_channels()
+        made.manager.shutdown_kernel(now=not made.manager.is_alive())
+        made.manager.cleanup_resources()
+
+
+@pytest.fixture
+def kernel(start_kernel: Callable[[], Kernel]) -> Iterator[Kernel]:
+    """One kernel; its containers are removed at the end."""
+    made = start_kernel()
     yield made
     made.run(
         "from jupyter_containers import Engine\n"
@@ -93,6 +117,3 @@ def kernel(store_root: Path, no_leaks: None, tmp_path: Path) -> Iterator[Kernel]
         "    for row in engine.containers.list(all=True):\n"
         "        engine.containers.remove(row.id, force=True)\n"
     )
-    made.client.stop_channels()
-    manager.shutdown_kernel(now=False)
-    manager.cleanup_resources()

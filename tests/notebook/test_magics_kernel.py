@@ -71,7 +71,7 @@ def test_an_interrupt_stops_and_removes_the_container(kernel: Kernel) -> None:
     kernel.manager.interrupt_kernel()
     ended = kernel.finish(message)
     assert (ended.status, ended.name) == ("error", "Interrupted")
-    assert ended.error == ["Interrupted: what the command had started was stopped and removed"]
+    assert ended.error == ["Interrupted: the container was ended and removed"]
     assert kernel.run("%container ps -aq").data == {"text/plain": "[]"}
 
 
@@ -121,3 +121,31 @@ def test_the_store_is_described(kernel: Kernel) -> None:
     assert "starter" in images.data["text/plain"]
     history = kernel.run("h = %container history starter\nh['size'].dtype")
     assert history.data["text/plain"] == "Int64Dtype()"
+
+
+def test_a_build_explains_itself_and_what_failed_can_be_opened(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("1")
+    cell = f"%%container build --network none {{}}-t app {tmp_path}\nFROM starter\nCOPY app.py /app.py\nRUN {{}}\n"
+    assert kernel.run(cell.format("", "cat /app.py > /half")).status == "ok"
+    (tmp_path / "app.py").write_text("22")
+    ended = kernel.run(cell.format("", "cat /app.py > /half"))
+    assert "3 steps: 1 hit, 2 miss" in ended.data["text/html"]
+    assert "file changed: app.py (content)" in ended.data["text/html"]
+    table = kernel.run("t = _.build.verdicts; print(t['status'].tolist(), t['reason'].tolist()[1:])")
+    assert table.stdout == (
+        "['hit', 'miss', 'miss'] ['file changed: app.py (content)', 'parent changed: COPY app.py /app.py (line 2)']\n"
+    )
+    ended = kernel.run(cell.format("--debug ", "echo half > /half; exit 3"))
+    assert (ended.status, ended.name) == ("error", "StepFailed")
+    assert "W /half" in ended.stdout
+    assert "builder debug" in ended.error[-1]
+    assert kernel.run("%container builder debug cat /half").stdout == "half\n"
+    assert kernel.run("%%container builder debug\ncat /half; pwd").stdout == "half\n/\n"
+    steps = kernel.run("%container -o s builder steps")
+    assert steps.status == "ok"
+    assert (
+        kernel.run("print(s['status'].tolist(), s['status'].dtype.name)").stdout
+        == "['hit', 'hit', 'failed'] category\n"
+    )
+    usage = kernel.run("%container -o u system df\nprint(u['size'].dtype, u.index.tolist()[-1])")
+    assert usage.stdout == "Int64 Build Cache\n"

@@ -159,3 +159,22 @@ def test_the_summary_names_the_rungs_that_ran_and_those_that_did_not(
     assert "ran on the rungs: root" in lines
     assert "  - tests on the rung rootless" in lines
     assert lines[-1] == "1 passed, 0 failed, 0 skipped"
+
+
+def test_a_test_that_passes_when_it_is_tried_again_is_named_as_unsteady(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = 'file="tests/unit/a.py"'
+    junit = JUNIT.replace('classname="tests.unit.a"', f'classname="tests.unit.a" {file}')
+    report = suites.Report()
+    for run in ("one", "two"):
+        suites.read(report, write(tmp_path / "one.xml", junit), run, 1)
+    assert report.failed["one"] == ["tests/unit/a.py::test_bad", "tests/unit/a.py::test_setup"]
+    report.passed_again("one", list(report.failed["one"]))
+    assert report.count("failed") == 2  # in the other run they have not passed
+    report.passed_again("two", ["tests/unit/a.py::test_bad"])
+    assert suites.summarize(report, []) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "unsteady: failed beside the others, passed alone: tests/unit/a.py::test_bad (two)" in lines
+    assert "failed: tests/unit/a.py::test_setup" in lines
+    assert lines[-1] == "2 passed, 1 failed, 2 skipped"

@@ -63,6 +63,35 @@ def test_the_command_line_leaves_the_notebook_out() -> None:
     assert imported_by("import jupyter_containers.cli") & heavy == set()
 
 
+RUN_NEEDS_NONE_OF = (
+    "asyncio",
+    "concurrent.futures",
+    "email",
+    "jupyter_containers.build",
+    "jupyter_containers.engine.build",
+    "jupyter_containers.engine.images",
+    "jupyter_containers.engine.networks",
+    "jupyter_containers.images.starter",
+    "jupyter_containers.layers.apply",
+    "jupyter_containers.layers.copying",
+    "jupyter_containers.layers.diff",
+    "jupyter_containers.layers.pack",
+    "jupyter_containers.layers.tar",
+    "jupyter_containers.linux.probe",
+    "jupyter_containers.registry",
+    "jupyter_containers.snapshots.copy",
+    "tempfile",
+    "urllib3",
+    "urllib.request",
+)
+
+
+def test_the_engine_loads_only_what_running_a_container_needs() -> None:
+    loaded = imported_by("import jupyter_containers.cli; from jupyter_containers.engine import Engine")
+    assert "jupyter_containers.engine.containers" in loaded
+    assert [name for name in sorted(loaded) if name.startswith(RUN_NEEDS_NONE_OF)] == []
+
+
 def test_it_imports_without_the_dynamic_loader_of_another_system() -> None:
     """On macOS and Windows the package imports, and says what it cannot do when asked for it."""
     modules = "jupyter_containers, jupyter_containers.oci.names"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jupyter_containers.build import steps
 from jupyter_containers.engine import Engine, Image, RunOptions, RunResult
-from jupyter_containers.errors import StepFailed
+from jupyter_containers.errors import RegistryUnavailable, StepFailed
 from jupyter_containers.events import StepOutput
 from tests.support.leaks import wait_until
 
@@ -80,7 +81,7 @@ def test_only_what_changed_is_built_again_and_the_rest_is_quick(engine: Engine, 
     (context / "data" / "x").write_text("y")
     changed = build(engine, APP, context)
     assert cached(changed)['RUN echo "$GREETING $VERSION" > made; sh app.sh >> made'] == "CACHED"
-    assert cached(changed)["COPY . /context/"] == "file changed: data/x"
+    assert cached(changed)["COPY . /context/"] == "file changed: data/x (content)"
     assert output(engine, changed, "cat", "/context/data/x") == "y"
 
 
@@ -89,6 +90,41 @@ def test_two_stores_build_the_same_image(engine: Engine, context: Path, store_ro
     with Engine(store_root.with_name(f"{store_root.name}-2")) as other:
         second = build(other, APP, context)
     assert (first.id, first.digest) == (second.id, second.digest)
+
+
+def test_a_large_layer_is_the_same_as_a_small_one(
+    engine: Engine, context: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (context / "data" / "big").write_bytes(os.urandom(3_000_000))
+    text = "FROM starter\nCOPY . /context/\nRUN cat /context/data/big | wc -c > /count\n"
+    small = build(engine, text, context)
+    with Engine(store_root.parent / "other") as second:
+        monkeypatch.setattr(steps, "LARGE", 0)
+        large = build(second, text, context)
+        assert large.id == small.id
+        assert output(second, large, "cat", "/count").strip() == "3000000"
+
+
+def test_a_large_layer_of_which_one_file_changed_shares_the_others(
+    engine: Engine, context: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "LARGE", 0)
+    (context / "data" / "stays").write_bytes(os.urandom(3_000_000))
+    text = "FROM starter\nCOPY . /context/\n"
+    first = build(engine, text, context, tag="app")
+    (context / "data" / "x").write_text("changed")
+    second = build(engine, text, context, tag="app")
+    with Engine(store_root.parent / "other") as other:
+        assert build(other, text, context).id == second.id
+    assert output(engine, second, "cat", "/context/data/x") == "changed"
+    assert output(engine, second, "stat", "-c", "%h", "/context/data/stays", "/context/data/x") == "2\n1\n"
+    # What a container writes is its own, and the file stays when the layer it was made for goes.
+    script = "echo >> /context/data/stays; chmod 600 /context/data/stays; wc -c < /context/data/stays"
+    assert output(engine, second, "sh", "-c", script) == "3000001\n"
+    assert output(engine, first, "sh", "-c", "wc -c < /context/data/stays") == "3000000\n"
+    engine.images.remove(str(first.id))
+    engine.builds.prune()
+    assert output(engine, second, "stat", "-c", "%h %s", "/context/data/stays") == "1 3000000\n"
 
 
 def test_what_a_command_deletes_is_gone(engine: Engine) -> None:
@@ -169,3 +205,10 @@ def test_a_killed_build_leaves_garbage_at_most(engine: Engine, store_root: Path,
     image = build(engine, text.replace("sleep 60", "true"), context)
     assert cached(image)["RUN echo first > /first"] == "CACHED"
     assert output(engine, image, "cat", "/half") == "x\n"
+
+
+def test_an_image_that_cannot_be_had_is_told_with_its_line(engine: Engine) -> None:
+    for text in ("FROM starter AS base\nFROM localhost:1/none\n", "FROM starter\nCOPY --from=localhost:1/none /a /b\n"):
+        with pytest.raises(RegistryUnavailable, match=r"^Dockerfile:2: .*localhost:1") as caught:
+            engine.images.build(dockerfile=text)
+        assert caught.value.hint

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
-PROGRAM = [sys.executable, "-m", "jupyter_containers.cli"]
+PROGRAM = [sys.executable, "-m", "jupyter_containers"]
 
 
 def call(*words: str, given: bytes | None = None) -> tuple[int, bytes, bytes]:
@@ -43,6 +43,26 @@ def test_the_exit_status_is_dockers(command: list[str], status: int) -> None:
     ended = call("run", "--rm", "starter", *command)
     assert ended[0] == status, ended
     assert call("ps", "-aq")[1] == b""
+
+
+def test_a_run_imports_what_it_needs() -> None:
+    code = (
+        "import sys; from jupyter_containers import cli; status = cli.main(sys.argv[1:]); "
+        "parts = ('build', 'registry', 'notebook', 'images.starter', 'layers.apply', 'network.service'); "
+        "heavy = {'pandas', 'IPython', 'asyncio', 'pyroute2', 'urllib3', 'logging', 'ssl', 'email', 'http'}; "
+        "heavy |= {f'jupyter_containers.{part}' for part in parts}; "
+        "print(sorted(heavy & set(sys.modules)), status)"
+    )
+    words = ["run", "--rm", "--network=none", "starter", "true"]
+    ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == "[] 0\n"
+
+
+def test_a_container_killed_at_its_memory_limit_says_so() -> None:
+    status, out, err = call("run", "--rm", "-m", "32m", "starter", "sh", "-c", "exec tail /dev/zero")
+    assert (status, out) == (137, b"")
+    assert b"killed: out of memory" in err
+    assert b"32 MiB" in err
 
 
 def test_bytes_pass_through_a_container() -> None:

@@ -203,7 +203,7 @@ def test_a_detached_container_is_listed_entered_logged_and_stopped(engine: Engin
     (row,) = engine.containers.list()
     assert (row.name, row.state, row.pid is not None) == ("bg", "running", True)
     inside = engine.containers.exec("bg", ["/bin/sh", "-c", "echo $X; hostname; exit 4"], env={"X": "y"})
-    assert inside is not None
+    assert isinstance(inside, RunResult)
     assert (inside.exit_code, inside.stdout) == (4, f"y\n{container.id[:12]}\n")
     with pytest.raises(CommandNotFound):
         engine.containers.exec("bg", ["nothere"])
@@ -269,7 +269,7 @@ def test_no_descriptor_of_the_engine_is_open_inside(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "keywords",
-    [{"memory": "1k"}, {"memory": "lots"}, {"cpus": -1}, {"volume": "x"}, {"volume": "named:/x"},
+    [{"memory": "1k"}, {"memory": "lots"}, {"cpus": -1}, {"volume": "x"}, {"volume": "a/b:/x"},
      {"cap_add": "NO_SUCH"}, {"security_opt": "what=ever"}, {"ulimit": "nofile"},
      {"network": "nosuchnet"}, {"env": "=x"}],
 )  # fmt: skip
@@ -296,14 +296,15 @@ def test_a_full_disk_fails_the_program_and_not_its_monitor(tmp_path: Path) -> No
     script = f"""
     mount -t tmpfs -o size=8m none {tmp_path} || exit 99
     export JUPYTER_CONTAINERS_ROOT={tmp_path}
-    run="{sys.executable} -m jupyter_containers.cli"
+    run="{sys.executable} -m jupyter_containers"
     $run pull -q starter
     $run run --name one starter sh -c 'yes > /x; yes > /y; exit 5'; echo "ended $?"
+    $run ps -a | grep -o 'Exited (.)'
     $run run -d starter true; echo "again $?"
     $run rm -f one; echo "removed $?"
     $run run --rm starter echo fine
     """
     ended = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
-    assert "ended 5" in ended.stdout, ended
+    assert "ended 5\nExited (5)\n" in ended.stdout, ended
     assert "removed 0\nfine\n" in ended.stdout, ended
     assert "Traceback" not in ended.stderr

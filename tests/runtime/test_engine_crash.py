@@ -39,13 +39,13 @@ Engine().containers.run("starter", command, name="victim", remove={remove}, sink
 
 def kill_in_the_middle(script: str, *, after: float = 0.0) -> None:
     """Run a script in a process of its own, wait until its container speaks, kill it."""
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"working\n"
-    time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"working\n"
+            time.sleep(after)
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -81,6 +81,51 @@ def test_a_run_that_is_killed_ends_its_container(prepared: Path, remove: bool) -
         for row in rows:
             engine.containers.remove(row.id)
     assert os.listdir(prepared / "containers") == []
+
+
+ENTERED = """
+import os, signal
+from jupyter_containers.engine import Engine, creation
+add = creation._add
+def add_and_die(*arguments):
+    add(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+creation._add = add_and_die
+Engine().containers.run("starter", ["true"], remove=True)
+"""
+
+
+HALF_REMOVED = """
+import os, signal
+from jupyter_containers.engine import Engine, creation
+creation._forget = lambda *_arguments, **_keywords: os.kill(os.getpid(), signal.SIGKILL)
+engine = Engine()
+engine.containers.run("starter", ["no-such-program"])
+"""
+
+
+# The process that removes directories for an ordinary user's engine dies when it has, and then the engine does.
+UNANSWERED = """
+from jupyter_containers.engine import Engine
+engine = Engine()
+trees = engine.containers._parts.trees
+remove = trees.remove
+def remove_and_fail(path):
+    remove(path)
+    raise RuntimeError
+trees.remove = remove_and_fail
+engine.containers.run("starter", ["no-such-program"])
+"""
+
+
+@pytest.mark.parametrize("script", [ENTERED, HALF_REMOVED, UNANSWERED], ids=["entered", "half removed", "unanswered"])
+def test_a_run_that_is_killed_before_or_after_it_runs_leaves_no_container(prepared: Path, script: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, check=False)
+    assert ended.returncode == (1 if script is UNANSWERED else -signal.SIGKILL)
+    with Engine(prepared) as engine:
+        assert engine.containers.list(all=True) == []
+        assert [event.action for event in engine.events(since="1h", until="0s")][-1] == "destroy"
+    assert os.listdir(prepared / "run" / "containers") == []
 
 
 def test_a_killed_monitor_takes_its_container_along(prepared: Path) -> None:
@@ -125,4 +170,4 @@ def test_an_interrupt_stops_the_container_and_goes_on(prepared: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout == "interrupted True []\n", done.stderr
-    assert leaks.take(prepared).processes == frozenset()
+    leaks.wait_until(lambda: leaks.take(prepared).processes == frozenset(), what="the end of its processes")

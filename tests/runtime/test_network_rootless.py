@@ -28,15 +28,17 @@ def container() -> Iterator[subprocess.Popen[bytes]]:
     """A process in a user and a network namespace of its own."""
     command = ["unshare", "--user", "--map-root-user", "--net", "sleep", "60"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        own = os.readlink("/proc/self/ns/net")
-        deadline = time.monotonic() + 5
-        while process.poll() is None and os.readlink(f"/proc/{process.pid}/ns/net") == own:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        if process.poll() is not None:
-            pytest.skip("this user may not make user namespaces")
-        yield process
-        process.kill()
+        try:
+            own = os.readlink("/proc/self/ns/net")
+            deadline = time.monotonic() + 5
+            while process.poll() is None and os.readlink(f"/proc/{process.pid}/ns/net") == own:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            if process.poll() is not None:
+                pytest.skip("this user may not make user namespaces")
+            yield process
+        finally:
+            process.kill()
 
 
 def inside(pid: int, *command: str) -> str:

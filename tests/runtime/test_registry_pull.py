@@ -318,7 +318,7 @@ def test_a_manifest_of_another_digest_is_refused(script: Script, store: ContentS
 
 
 def test_a_manifest_without_end_is_refused(store: ContentStore) -> None:
-    with pytest.raises(Corrupt, match="more than 4194304 bytes"):
+    with pytest.raises(Corrupt, match="more than 4 MiB"):
         from_script(lambda _request: Answer(200, b" " * (5 << 20)), store)
 
 

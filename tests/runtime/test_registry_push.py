@@ -191,6 +191,8 @@ def test_an_upload_that_breaks_goes_on_where_it_was(store: ContentStore) -> None
 
     def failing(request: Received) -> Answer:
         if request.method == "PATCH" and not memory.ranges:
+            if len(request.body) < layer.size:
+                return Answer(500)  # the connection was cut on the way
             memory.ranges.append(None)
             memory.partial = request.body[:1_000_000]
             return Answer(500)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jupyter_containers.errors import StartFailed
-from jupyter_containers.linux import cgroups, namespaces
+from jupyter_containers.linux import namespaces
+from jupyter_containers.linux.cgroup_host import CgroupHost
 from jupyter_containers.runtime import handle, lifecycle
 from jupyter_containers.runtime.spawner import Spawner
 from tests.support import rootfs
@@ -173,7 +174,7 @@ def test_ambient_capabilities_reach_an_ordinary_program(spawner: Spawner, root: 
 
 @pytest.mark.root
 def test_the_containers_cgroups_can_be_seen_and_not_changed(spawner: Spawner, root: Path, tmp_path: Path) -> None:
-    host = cgroups.CgroupHost.detect()
+    host = CgroupHost.detect()
     plan = host.plan(f"test-see-{os.getpid()}", {"pids": {"limit": 33}})
     if plan is None:
         pytest.skip("no cgroup can be used")

@@ -8,19 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jupyter_containers.errors import CommandNotFound, ContainerNotRunning
-from jupyter_containers.linux import cgroups, namespaces
+from jupyter_containers.errors import CommandNotFound, Conflict, ContainerNotRunning, StartFailed
+from jupyter_containers.linux import namespaces
+from jupyter_containers.linux.cgroup_host import CgroupHost
 from jupyter_containers.runtime import handle, lifecycle
 from jupyter_containers.runtime.spawner import Spawner
 from tests.support import rootfs
+from tests.support.monitored import Box, eventually, executed, gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from jupyter_containers.runtime.protocol import ExecRequest, LaunchRequest
 
@@ -33,67 +36,9 @@ def spawner() -> Iterator[Spawner]:
         yield started
 
 
-class Box:
-    """A container's directories and request."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.root = rootfs.make(tmp_path / "root")
-        self.run = tmp_path / "run"
-        self.state = tmp_path / "state"
-        self.run.mkdir()
-        self.state.mkdir()
-        self.log = self.state / "log.json"
-
-    def request(self, *args: str, **more: object) -> LaunchRequest:
-        request = {
-            "id": "test",
-            "spec": rootfs.spec(self.root, *args),
-            "run_dir": str(self.run),
-            "state_dir": str(self.state),
-            "log": {"path": str(self.log)},
-        }
-        return {**request, **more}  # type: ignore[typeddict-item]
-
-    def entries(self) -> list[dict[str, str]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def state_now(self) -> lifecycle.State:
-        return lifecycle.read_state(str(self.run), str(self.state))
-
-
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
     return Box(tmp_path)
-
-
-def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
-def gone(pid: int) -> bool:
-    return namespaces.start_time(pid) == 0
-
-
-def executed(box: Box, *args: str, **more: object) -> tuple[int, str]:
-    read, write = os.pipe()
-    request: ExecRequest = {"process": rootfs.spec("", *args)["process"], **more}  # type: ignore[typeddict-item]
-    try:
-        with handle.execute(str(box.run), request, None, write, write) as process:
-            os.close(write)
-            write = -1
-            data = b""
-            while chunk := os.read(read, 65536):
-                data += chunk
-            status = process.wait(10)
-            assert status is not None
-            return status["code"], data.decode()
-    finally:
-        os.close(read)
-        if write >= 0:
-            os.close(write)
 
 
 def test_the_log_is_in_dockers_form(spawner: Spawner, box: Box) -> None:
@@ -118,6 +63,47 @@ def test_the_exit_record_outlives_everything(spawner: Spawner, box: Box) -> None
     assert status is not None
     assert status["code"] == 3
     assert os.listdir(box.run) == []
+
+
+@pytest.mark.parametrize(("told", "kept"), [(True, False), (False, True)])
+def test_how_one_ended_that_is_thrown_away_is_written_down_where_its_owner_cannot_hear_it(
+    spawner: Spawner, box: Box, told: bool, kept: bool
+) -> None:
+    with spawner.launch(box.request("sleep", "60", throwaway=True)) as process:
+        if not told:
+            process.leave(untie=True)
+        else:
+            process.kill()
+            assert process.wait(10) is not None
+    if not told:
+        with handle.connect(str(box.run)) as again:
+            again.kill()
+            assert again.wait(10) is not None
+    eventually(lambda: os.listdir(box.run) == [])
+    assert (box.state / "exit").exists() is kept
+    assert not box.log.exists()
+
+
+def test_a_monitor_that_waits_gives_back_the_program_it_is_made_of(spawner: Spawner, box: Box) -> None:
+    with spawner.launch(box.request("sleep", "60")) as process:
+        monitor = namespaces.parent(process.pid)
+        before = resident(monitor)
+        eventually(lambda: resident(monitor) < 0.75 * before)
+        assert executed(box, "sh", "-c", "exit 5")[0] == 5
+        process.kill()
+        process.wait(10)
+
+
+def resident(pid: int) -> int:
+    """Bytes of programs and libraries that a process has in memory."""
+    total, counts = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        fields = line.split()
+        if not fields[0].endswith(":"):
+            counts = fields[1][1] == "-" and fields[4] != "0"
+        elif counts and fields[0] == "Rss:":
+            total += int(fields[1]) * 1024
+    return total
 
 
 def test_exec_has_a_status_of_its_own(spawner: Spawner, box: Box) -> None:
@@ -180,7 +166,7 @@ def test_attach_sees_output_and_gives_input(spawner: Spawner, box: Box) -> None:
     with spawner.launch(request) as process:
         out_read, out_write = os.pipe()
         in_read, in_write = os.pipe()
-        handle.attach(str(box.run), in_read, out_write)
+        handle.attach(str(box.run), in_read, out_write).close()
         os.close(out_write)
         os.close(in_read)
         os.write(in_write, b"a\nb\n")
@@ -198,7 +184,7 @@ def test_a_client_that_stops_reading_does_not_stop_the_container(spawner: Spawne
     script = "dd if=/dev/zero bs=65536 count=64 2>/dev/null | tr '\\0' '\\n'; echo done >&2; sleep 60"
     with spawner.launch(box.request("sh", "-c", script), None, write) as process:
         os.close(write)
-        eventually(lambda: '"done\\n"' in box.log.read_text()[-300:], 60)
+        eventually(lambda: box.log.exists() and '"done\\n"' in box.log.read_text()[-300:], 60)
         time.sleep(0.1)
         process.kill()
         status = process.wait(10)
@@ -235,39 +221,37 @@ time.sleep(60)
 """
 
 
-def owner(tmp_path: Path, request: LaunchRequest) -> tuple[subprocess.Popen[str], int, int]:
+@contextmanager
+def owner(tmp_path: Path, request: LaunchRequest) -> Iterator[tuple[int, int]]:
+    """A process with a container, killed at the end: the pids of the container and of its spawner."""
     import marshal
 
     import jupyter_containers
 
     (tmp_path / "request").write_bytes(marshal.dumps(dict(request)))
     package = os.path.dirname(os.path.dirname(os.path.abspath(jupyter_containers.__file__)))
-    process = subprocess.Popen(
-        [sys.executable, "-c", OWNER, package, str(tmp_path / "request")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    pid, spawner_pid = map(int, process.stdout.readline().split())
-    process.stdout.close()
-    return process, pid, spawner_pid
+    command = [sys.executable, "-c", OWNER, package, str(tmp_path / "request")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            pid, spawner_pid = map(int, process.stdout.readline().split())
+            yield pid, spawner_pid
+        finally:
+            process.kill()
 
 
 def test_the_death_of_the_owner_ends_a_foreground_container(box: Box, tmp_path: Path) -> None:
-    mark = tmp_path / "cleaned"
-    engine, pid, spawner_pid = owner(tmp_path, box.request("sleep", "60", cleanup=["/bin/busybox", "touch", str(mark)]))
-    assert box.state_now().status == "running"
-    engine.kill()
-    engine.wait()
+    request = box.request("sleep", "60")
+    with owner(tmp_path, request) as (pid, spawner_pid):
+        assert box.state_now().status == "running"
     eventually(lambda: gone(pid) and gone(spawner_pid))
     eventually(lambda: box.state_now().status == "exited")
-    eventually(mark.exists)
 
 
 def test_a_detached_container_survives_its_owner(box: Box, tmp_path: Path) -> None:
-    mark = tmp_path / "cleaned"
-    request = box.request("sh", "-c", "sleep 0.5; exit 4", detach=True, cleanup=["/bin/busybox", "touch", str(mark)])
-    engine, pid, spawner_pid = owner(tmp_path, request)
-    engine.kill()
-    engine.wait()
+    request = box.request("sh", "-c", "sleep 0.5; exit 4", detach=True)
+    with owner(tmp_path, request) as (pid, spawner_pid):
+        assert not gone(pid)
     eventually(lambda: gone(spawner_pid))
     assert not gone(pid)
     with handle.connect(str(box.run)) as process:
@@ -275,7 +259,6 @@ def test_a_detached_container_survives_its_owner(box: Box, tmp_path: Path) -> No
         status = process.wait(10)
     assert status is not None
     assert status["code"] == 4
-    eventually(mark.exists)
 
 
 def test_the_death_of_the_spawner_ends_nothing(box: Box) -> None:
@@ -294,7 +277,7 @@ def test_the_death_of_the_spawner_ends_nothing(box: Box) -> None:
 
 def test_the_death_of_the_monitor_ends_its_container(spawner: Spawner, box: Box) -> None:
     with spawner.launch(box.request("sleep", "60", detach=True)) as process:
-        record = lifecycle.read_record(str(box.run))
+        record = lifecycle.read_record(str(box.state))
         assert record is not None
         os.kill(record["monitor"]["pid"], signal.SIGKILL)
         status = process.wait(10)
@@ -302,7 +285,7 @@ def test_the_death_of_the_monitor_ends_its_container(spawner: Spawner, box: Box)
         assert (status["code"], status["cause"]) == (137, "its monitor was killed")
         eventually(lambda: gone(process.pid))
     eventually(lambda: box.state_now().status == "dead")
-    lifecycle.kill_leftovers(str(box.run))
+    lifecycle.kill_leftovers(str(box.run), str(box.state))
     assert os.listdir(box.run) == []
 
 
@@ -326,7 +309,7 @@ def test_memory_is_watched_where_no_cgroup_can(spawner: Spawner, box: Box) -> No
 
 @pytest.mark.root
 def test_cgroups_limit_count_and_go_away(spawner: Spawner, box: Box, tmp_path: Path) -> None:
-    host = cgroups.CgroupHost.detect()
+    host = CgroupHost.detect()
     if not host.can_limit("memory"):
         pytest.skip(host.why_not("memory"))
     name = f"test-{os.getpid()}-{tmp_path.name[-20:]}"
@@ -339,6 +322,47 @@ def test_cgroups_limit_count_and_go_away(spawner: Spawner, box: Box, tmp_path: P
     assert "limit 32 MiB" in status["cause"]
     assert status["usage"]["memory_peak"] > 16 << 20
     assert name not in host.existing()
+
+
+@pytest.mark.root
+def test_an_exec_that_cannot_have_the_cgroup_leaves_the_container_alone(spawner: Spawner, box: Box) -> None:
+    plan = CgroupHost.detect().plan(f"test-{os.getpid()}-exec")
+    if plan is None or not plan["dirs"]:
+        pytest.skip("needs control groups of version 1")
+    with spawner.launch(box.request("sleep", "100", cgroup=plan)) as process:
+        for directory in plan["dirs"].values():
+            Path(directory).parent.joinpath("cgroup.procs").write_text(str(process.pid))
+            Path(directory).rmdir()
+        with pytest.raises(StartFailed, match=r"\(cgroup\): No such file or directory .*cgroup.procs"):
+            executed(box, "true")
+        assert box.state_now().status == "running"
+        process.kill()
+        assert process.wait(10) is not None
+
+
+def test_an_exec_that_a_container_takes_with_it_was_not_started(spawner: Spawner, box: Box, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    directory = tmp_path / "cgroup"
+    directory.mkdir()
+    procs = directory / "cgroup.procs"
+    procs.touch()
+    plan = {"name": "x", "dirs": {"x": str(directory)}, "unified": "", "writes": [], "device_program": b""}
+    with ThreadPoolExecutor(1) as pool, spawner.launch(box.request("sleep", "100", cgroup=plan)) as process:
+        procs.unlink()
+        os.mkfifo(procs)  # holds the monitor between the clone and the permission to go on
+        asked = pool.submit(executed, box, "true")
+        record = lifecycle.read_record(str(box.state))
+        assert record is not None
+        children = Path("/proc/{pid}/task/{pid}/children".format(**record["monitor"]))
+        eventually(lambda: len(children.read_text().split()) == 2)
+        os.kill(process.pid, signal.SIGKILL)
+        eventually(lambda: namespaces.exiting(process.pid))
+        assert procs.read_bytes()
+        with pytest.raises(ContainerNotRunning, match="the container is not running"):
+            asked.result(10)
+        procs.unlink()
+        assert process.wait(10) is not None
 
 
 @pytest.mark.root
@@ -392,3 +416,133 @@ def test_a_start_that_is_held_ends_with_its_engine(box: Box, detach: bool) -> No
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     eventually(lambda: gone(int(ended.stdout)))
     eventually(lambda: box.state_now().status == "created")  # its program never ran
+
+
+def test_a_policy_starts_it_again_until_it_is_stopped(spawner: Spawner, box: Box) -> None:
+    request = box.request("sh", "-c", "echo run; exit 3", restart={"name": "always", "most": 0}, detach=True)
+    spawner.launch(request).close()
+    eventually(lambda: box.state_now().status == "restarting" and box.state_now().restarts > 1)
+    state = box.state_now()
+    assert state.exit is not None
+    assert state.exit["code"] == 3
+    with handle.connect(str(box.run)) as process:
+        process.signal(signal.SIGTERM, final=True)
+        assert process.wait(10) is not None
+    eventually(lambda: box.state_now().status == "exited")
+    state = box.state_now()
+    assert state.exit is not None
+    assert (state.exit["code"], state.exit.get("stopped")) == (3, True)
+    assert len(box.entries()) in {state.restarts, state.restarts + 1}  # the last one may have been waiting
+    assert os.listdir(box.run) == []
+
+
+def test_a_policy_with_a_maximum_gives_up(spawner: Spawner, box: Box) -> None:
+    request = box.request("sh", "-c", "exit 4", restart={"name": "on-failure", "most": 2}, detach=True)
+    spawner.launch(request).close()
+    eventually(lambda: box.state_now().status == "exited")
+    state = box.state_now()
+    assert state.exit is not None
+    assert (state.exit["code"], state.restarts, state.exit.get("stopped")) == (4, 2, False)
+
+
+def test_a_start_that_fails_after_a_run_is_the_end(spawner: Spawner, box: Box) -> None:
+    (box.root / "program").write_text("#!/bin/sh\nrm /program; exit 1\n")
+    (box.root / "program").chmod(0o755)
+    spawner.launch(box.request("/program", restart={"name": "always", "most": 0}, detach=True)).close()
+    eventually(lambda: box.state_now().status == "exited")
+    state = box.state_now()
+    assert state.exit is not None
+    assert state.exit["code"] == 127
+    assert "could not be started again" in state.exit["cause"]
+
+
+def test_a_paused_container_stands_still(spawner: Spawner, box: Box) -> None:
+    with spawner.launch(box.request("sh", "-c", "while true; do echo x; sleep 0.02; done")) as process:
+        eventually(box.log.exists)
+        assert process.ask({"kind": "pause", "paused": True}) == {"kind": "done"}
+        assert box.state_now().status == "paused"
+        time.sleep(0.1)
+        before = len(box.entries())
+        time.sleep(0.2)
+        assert len(box.entries()) == before
+        with pytest.raises(Conflict, match="paused"):
+            executed(box, "true")
+        with pytest.raises(Conflict, match="already paused"):
+            process.ask({"kind": "pause", "paused": True})
+        assert process.ask({"kind": "pause", "paused": False}) == {"kind": "done"}
+        eventually(lambda: len(box.entries()) > before)
+        process.ask({"kind": "pause", "paused": True})
+        process.kill()
+        assert process.wait(10) is not None
+
+
+def test_a_health_check_is_told_of(spawner: Spawner, box: Box) -> None:
+    check = {
+        "process": rootfs.spec("", "sh", "-c", "echo looked; test ! -e /bad")["process"],
+        "interval": 0.05,
+        "start_interval": 0.05,
+        "timeout": 10,
+        "start_period": 0,
+        "retries": 2,
+    }
+    events = box.state / "events"
+    request = box.request("sleep", "60", health=check, events={"path": str(events), "attributes": {"name": "box"}})
+
+    def status() -> str:
+        return str((box.state_now().health or {}).get("status"))
+
+    with spawner.launch(request) as process:
+        eventually(lambda: status() == "healthy")
+        assert (box.state_now().health or {})["log"][-1][2:] == [0, "looked\n"]
+        (box.root / "bad").touch()
+        eventually(lambda: status() == "unhealthy")
+        process.kill()
+        process.wait(10)
+    told = [json.loads(line)["Action"] for line in events.read_text().splitlines()]
+    assert told == ["start", "health_status: healthy", "health_status: unhealthy", "die"]
+
+
+def test_a_health_check_that_hangs_has_failed(spawner: Spawner, box: Box) -> None:
+    check = {"process": rootfs.spec("", "sleep", "60")["process"], "interval": 0.01, "start_interval": 0.01}
+    request = box.request("sleep", "60", health={**check, "timeout": 0.1, "start_period": 0, "retries": 1})
+    with spawner.launch(request) as process:
+        eventually(lambda: (box.state_now().health or {}).get("status") == "unhealthy")
+        assert "exceeded timeout (0.1s)" in (box.state_now().health or {})["log"][0][3]
+        process.kill()
+        process.wait(10)
+
+
+def test_what_became_of_a_detached_exec_can_be_asked(spawner: Spawner, box: Box) -> None:
+    with spawner.launch(box.request("sleep", "60")) as container:
+        request: ExecRequest = {
+            "process": rootfs.spec("", "sh", "-c", "exit 7")["process"],
+            "detach": True,
+            "exec_id": "e1",
+        }
+        handle.execute(str(box.run), request).close()
+
+        def known() -> dict[str, object]:
+            (found,) = container.ask({"kind": "execs"})["execs"]
+            return dict(found)
+
+        eventually(lambda: not known()["running"])
+        assert (known()["id"], known()["code"], known()["args"]) == ("e1", 7, ["sh", "-c", "exit 7"])
+        container.kill()
+        container.wait(10)
+
+
+def test_a_client_that_leaves_takes_its_input_along_and_ends_nothing(spawner: Spawner, box: Box) -> None:
+    request = box.request("sh", "-c", "while read line; do echo got $line; done; echo end", open_stdin=True)
+    with spawner.launch({**request, "stdin_once": True}) as process:
+        read, write = os.pipe()
+        with handle.attach(str(box.run), read) as attached:
+            os.close(read)
+            os.write(write, b"a\n")
+            eventually(lambda: box.log.exists() and len(box.entries()) == 1)
+            attached.leave()
+        os.close(write)
+        time.sleep(0.1)
+        assert process.poll() is None
+        assert [entry["log"] for entry in box.entries()] == ["got a\n"]
+        process.kill()
+        process.wait(10)

@@ -133,7 +133,7 @@ class ScriptedSandbox:
         if outcome is not None:
             return outcome
         name = Digest.of(" ".join(request.argv).encode()).short
-        item = Item(f"ran-{name}", mtime=request.timestamp, source=" ".join(request.argv).encode())
+        item = Item(f"ran-{name}", mtime=request.timestamp or 0, source=" ".join(request.argv).encode())
         return RunOutcome(0, make_layer(self._store, [item]))
 
 

@@ -2,19 +2,22 @@
 
 A snapshot is taken before an engine is used, another one after it was closed; the difference is a leak. Several test
 runs may share one machine, so a thing counts only when it can be tied to the run: a mount or a process by the store's
-path, a link and a cgroup by having appeared meanwhile under a name of this project.
+path, a cgroup by its name, a link by having appeared meanwhile under a name of this project.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_NAME = "jupyter-containers"
@@ -29,6 +32,7 @@ class Snapshot:
     processes: frozenset[str]
     cgroups: frozenset[str]
     links: frozenset[str]
+    networks: frozenset[str]
 
     def since(self, before: Snapshot) -> list[str]:
         """What is here and was not there before, one line each."""
@@ -37,16 +41,18 @@ class Snapshot:
             *(f"process {entry}" for entry in sorted(self.processes - before.processes)),
             *(f"cgroup {entry}" for entry in sorted(self.cgroups - before.cgroups)),
             *(f"link {entry}" for entry in sorted(self.links - before.links)),
+            *(f"network namespace {entry}" for entry in sorted(self.networks - before.networks)),
         ]
 
 
 def take(store: Path) -> Snapshot:
-    """The mounts and processes of the store at ``store``, and this project's cgroups and links."""
+    """The mounts, processes, cgroups and network namespaces of the store at ``store``, and this project's links."""
     return Snapshot(
         frozenset(_mounts(store)),
         frozenset(_processes(store)),
-        frozenset(_cgroups(CGROUP_ROOT)),
+        frozenset(_cgroups(CGROUP_ROOT, store)),
         frozenset(_links()),
+        frozenset(_networks(store)),
     )
 
 
@@ -61,6 +67,23 @@ def remaining(store: Path, before: Snapshot, *, seconds: float = 5.0) -> list[st
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(0.05)
+
+
+def pids() -> frozenset[str]:
+    """All processes there are."""
+    return frozenset(name for name in os.listdir("/proc") if name.isdigit())
+
+
+def end(places: Collection[Path], before: frozenset[str]) -> list[str]:
+    """Kill the processes that can be tied to these directories and were not there before; one line for each."""
+    ended = []
+    for entry in {entry for place in places for entry in _processes(place)}:
+        pid = entry.split(" ", 1)[0]
+        if pid not in before:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(pid), signal.SIGKILL)
+            ended.append(entry)
+    return sorted(ended)
 
 
 def _mounts(store: Path) -> Iterator[str]:
@@ -105,18 +128,43 @@ def _is_ancestor(pid: int) -> bool:
     return False
 
 
-def _cgroups(root: Path) -> Iterator[str]:
+def _cgroups(root: Path, store: Path) -> Iterator[str]:
+    """Those of the store, named as ``engine/host.py`` does.
+
+    What waits belongs to a spawner of any run: ``test_runtime_waiting.py`` looks at these.
+    """
+    own = hashlib.sha256(os.fsencode(store)).hexdigest()[:8]
     for directory, names, _files in os.walk(root, onerror=None):
         for name in names:
             path = os.path.join(directory, name)
-            if CGROUP_NAME in path and name != CGROUP_NAME:
+            if CGROUP_NAME in path and name.startswith(own):
                 yield path
 
 
 def _links() -> Iterator[str]:
+    if os.geteuid() != 0:
+        return  # those of this network namespace are root's, who may run the same tests beside this run
     for name in os.listdir("/sys/class/net"):
         if name.startswith(LINK_PREFIXES):
             yield name
+
+
+def _networks(store: Path) -> Iterator[str]:
+    """Network namespaces that this process or one of the store is in or holds by a descriptor, or a mount keeps."""
+    for pid in {str(os.getpid()), *(entry.split(" ", 1)[0] for entry in _processes(store))}:
+        base = Path("/proc") / pid
+        held = [f"{base}/fd/{name}" for name in _names(base / "fd")]
+        yield from (target for path in (f"{base}/ns/net", *held) if (target := _link(path)).startswith("net:["))
+    for line in _read(Path("/proc/self/mountinfo")).splitlines():
+        if str(store) in line and " net:[" in line:
+            yield line.split(" ")[3]
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def _read(path: Path) -> str:

@@ -22,20 +22,22 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Kind: TypeAlias = Literal["single", "subids"]
 
+FIRST_UID, UIDS = 61_000, 4_000
 FIRST_SUBID = 0x7000_0000
 SUBIDS = 65_536
 # Kept from the caller's environment: what finds programs and packages, and what says how to print.
@@ -45,16 +47,37 @@ _CLONE_NEWNS = 0x0002_0000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 
 
-def unused_uid(first: int = 61_000, last: int = 64_999) -> int:
-    """A uid that nobody has and no process uses."""
-    running = {Path(f"/proc/{entry}").stat().st_uid for entry in _pids()}
-    for uid in range(first, last):
-        try:
-            pwd.getpwuid(uid)
-        except KeyError:
-            if uid not in running:
-                return uid
-    raise LookupError(f"no unused uid between {first} and {last}")
+@contextmanager
+def unused_uid() -> Iterator[int]:
+    """A uid that nobody has and no process uses, kept from other runs on this machine for as long as it is needed."""
+    running = set()
+    for entry in _pids():
+        with suppress(FileNotFoundError):  # it has just ended
+            running.add(Path(f"/proc/{entry}").stat().st_uid)
+    for uid in range(FIRST_UID, FIRST_UID + UIDS):
+        if uid in running or _has_name(uid):
+            continue
+        with socket.socket(socket.AF_UNIX) as claim:  # an abstract name: the kernel frees it however this process ends
+            try:
+                claim.bind(f"\0jupyter-containers-tests-{uid}")
+            except OSError:
+                continue
+            yield uid
+            return
+    raise LookupError(f"no unused uid from {FIRST_UID} to {FIRST_UID + UIDS - 1}")
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def first_subid(uid: int) -> int:
+    """The first of the user's subordinate ids; no two users have one in common."""
+    return FIRST_SUBID + (uid - FIRST_UID) * SUBIDS
 
 
 @contextmanager
@@ -99,16 +122,16 @@ def run(
     cwd: Path | None = None,
     extra: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    output: IO[bytes] | None = None,
 ) -> tuple[int, list[str]]:
     """Run the command; its exit status, and the processes that it left behind (killed by then).
 
-    Raises ``PermissionError`` unless called by root, ``subprocess.TimeoutExpired`` when it takes longer than
-    ``timeout`` seconds.
+    What it prints goes to ``output`` instead of to this process's own. Raises ``PermissionError`` unless called by
+    root, ``subprocess.TimeoutExpired`` when it takes longer than ``timeout`` seconds.
     """
     if os.geteuid() != 0:
         raise PermissionError("only root can become another user")
-    uid = unused_uid()
-    with directories(uid) as base:
+    with unused_uid() as uid, directories(uid) as base:
         program = [
             sys.executable,
             "-I",
@@ -122,7 +145,13 @@ def run(
         ]
         try:
             done = subprocess.run(
-                program, cwd=cwd, env=environment(base, uid, extra=extra), timeout=timeout, check=False
+                program,
+                cwd=cwd,
+                env=environment(base, uid, extra=extra),
+                stdout=output,
+                stderr=output,
+                timeout=timeout,
+                check=False,
             )
         finally:
             left = _end_processes(uid)
@@ -157,7 +186,7 @@ def _belongs(pid: int, uid: int) -> bool:
         return False
     real = next((line.split()[1] for line in fields.splitlines() if line.startswith("Uid:")), "0")
     ids = {owner, int(real)}
-    return uid in ids or any(FIRST_SUBID <= one < FIRST_SUBID + SUBIDS for one in ids)
+    return uid in ids or any(first_subid(uid) <= one < first_subid(uid) + SUBIDS for one in ids)
 
 
 def _command(pid: int) -> str:
@@ -190,8 +219,8 @@ def _give_databases(base: Path, uid: int) -> None:
     lines = {
         "passwd": f"{user}:x:{uid}:{uid}::{base}/home:/bin/sh\n",
         "group": f"{user}:x:{uid}:\n",
-        "subuid": f"{user}:{FIRST_SUBID}:{SUBIDS}\n",
-        "subgid": f"{user}:{FIRST_SUBID}:{SUBIDS}\n",
+        "subuid": f"{user}:{first_subid(uid)}:{SUBIDS}\n",
+        "subgid": f"{user}:{first_subid(uid)}:{SUBIDS}\n",
     }
     for name, line in lines.items():
         original = Path("/etc") / name

@@ -11,6 +11,8 @@ import pytest
 
 import jupyter_containers.engine
 from jupyter_containers import cli
+from jupyter_containers.engine import early
+from jupyter_containers.errors import CommandNotFound, Conflict, ContainerNotRunning, EngineError, StartFailed
 from jupyter_containers.events import Notice, Output, Transfer
 from tests.support.fake_engine import CONTAINER_ID, IMAGE_ID, FakeEngine, result
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made = FakeEngine()
+    monkeypatch.setattr(early, "begin", lambda: None)
     monkeypatch.setattr(jupyter_containers.engine, "Engine", lambda **_options: made)
     return made
 
@@ -92,18 +95,35 @@ def test_errors_go_to_standard_error_with_a_hint(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "error", "status"),
+    [
+        ("run alpine x", Conflict("no"), 125),
+        ("exec web x", ContainerNotRunning("it does not run"), 1),
+        ("exec web x", StartFailed("no such directory", step="working directory"), 126),
+        ("exec web x", CommandNotFound("no x", step="execute"), 127),
+    ],
+)
+def test_a_failed_verb_has_dockers_exit_status(
+    fake: FakeEngine, run: Run, line: str, error: EngineError, status: int
+) -> None:
+    fake.containers.failure = error
+    assert run(line)[0] == status
+
+
 def test_usage_errors(run: Run) -> None:
     status, out, err = run("run --foo x")
     assert (status, out) == (125, "")
     assert err == "jupyter-container: unknown flag: --foo\nhint: see 'jupyter-container run --help'\n"
     assert run("frobnicate")[0] == 125
+    assert run("start --foo x")[0] == 125
 
 
 @pytest.mark.parametrize("line", ["", "--help", "help"])
 def test_help(run: Run, line: str) -> None:
     status, out, err = run(line)
     assert (status, err) == (0, "")
-    assert out.startswith("Usage: jupyter-container COMMAND")
+    assert out.startswith("Usage: jupyter-container [--explain|--dry-run] COMMAND")
 
 
 @pytest.mark.parametrize("line", ["run --help", "help run", "container run --help"])
@@ -143,7 +163,7 @@ def test_standard_input_is_handed_on_with_i(fake: FakeEngine, run: Run) -> None:
 
 
 def program(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jupyter_containers.cli", *words]
+    command = [sys.executable, "-m", "jupyter_containers", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -161,7 +181,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        command = [sys.executable, "-m", "jupyter_containers.cli", "run", "--help"]
+        command = [sys.executable, "-m", "jupyter_containers", "run", "--help"]
         ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     finally:
         os.close(writer)
@@ -174,20 +194,20 @@ def test_the_module_is_the_program() -> None:
     assert ended.stdout.startswith("jupyter-containers ")
 
 
-@pytest.mark.parametrize("line", ["--help", "run --help", "ps"])
-def test_output_that_cannot_be_written_is_one_error(line: str, store_root: Path) -> None:  # noqa: ARG001 - a store of its own
+@pytest.mark.parametrize(("line", "status"), [("--help", 125), ("run --help", 125), ("ps", 1)])
+def test_output_that_cannot_be_written_is_one_error(line: str, status: int, store_root: Path) -> None:  # noqa: ARG001 - a store of its own
     with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "jupyter_containers.cli", *line.split()]
+        command = [sys.executable, "-m", "jupyter_containers", *line.split()]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (
-        125,
+        status,
         "jupyter-container: cannot write the output: No space left on device\n",
     )
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_do_no_harm(closed: str) -> None:
-    script = f"exec {closed}; exec {sys.executable} -m jupyter_containers.cli run --help"
+    script = f"exec {closed}; exec {sys.executable} -m jupyter_containers run --help"
     ended = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -200,7 +220,5 @@ def test_a_refusal_of_the_system_is_no_traceback(fake: FakeEngine, run: Run) -> 
     )
 
 
-def test_exec_with_a_terminal_says_what_to_leave_out(run: Run) -> None:
-    status, _, err = run("exec -it web sh")
-    assert status == 125
-    assert err.splitlines()[1] == "hint: leave -t out: -i alone hands the input on"
+def test_rows_of_text_are_aligned(run: Run) -> None:
+    assert run("top web -o pid") == (0, "PID       CMD\n42        sleep -o pid\n", "")

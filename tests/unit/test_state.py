@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jupyter_containers.errors import Corrupt, NameInUse, SystemFailure
+from jupyter_containers.errors import ContainerNotFound, Corrupt, NameInUse, SystemFailure
 from jupyter_containers.state import ContainerRow, ImageRow, State
 
 if TYPE_CHECKING:
@@ -68,6 +70,49 @@ def test_a_container_is_found_by_name_before_it_is_found_by_prefix(state: State)
     state.add_container(container("b", "web"))
     assert [row.name for row in state.find_containers("bbb")] == ["bbb"]
     assert [row.name for row in state.find_containers("bb")] == ["web"]
+
+
+def test_nothing_is_looked_for_in_all_containers(state: State) -> None:
+    """With 10,000 of them that would be seen."""
+    plans = [
+        row[3]
+        for query in ("id = ? OR name = ?", "id >= ? AND id < ?")
+        for row in state._connection.execute(f"EXPLAIN QUERY PLAN SELECT record FROM containers WHERE {query}", "ab")
+    ]
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []
+    asked: list[str] = []
+    state._connection.set_trace_callback(asked.append)
+    state.find_containers("ab")
+    assert len(asked) == 2
+    assert not any("substr" in query for query in asked)
+
+
+def test_an_address_is_for_a_container_that_is_there(state: State) -> None:
+    def take() -> None:
+        with state.allocation("bridge") as (_held, taken):
+            taken["10.0.0.2"] = "a" * 64
+
+    with pytest.raises(ContainerNotFound):
+        take()
+    with state.allocation("bridge") as (held, _taken):
+        assert held == {}
+
+
+def _added(letter: bytes, data: bytes) -> bytes:
+    return data + letter
+
+
+def test_changes_of_two_processes_are_both_kept(state: State, tmp_path: Path) -> None:
+    state.add_container(container("a", "web"))
+    other = State(tmp_path / "state.sqlite")
+    with ThreadPoolExecutor(2) as threads:
+        for opened, letter in ((state, b"x"), (other, b"y")):
+            for _ in range(20):
+                threads.submit(opened.change_container, "a" * 64, partial(_added, letter))
+    other.close()
+    (row,) = state.containers()
+    assert sorted(row.record.removeprefix(b"{}")) == sorted(b"x" * 20 + b"y" * 20)
+    assert state.change_container("b" * 64, lambda data: data) is None
 
 
 def test_addresses_are_taken_and_given_back(state: State) -> None:

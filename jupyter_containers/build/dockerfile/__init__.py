@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from jupyter_containers.build.dockerfile import instructions
 from jupyter_containers.build.dockerfile.convert import to_instruction
 from jupyter_containers.build.dockerfile.expand import Expander
@@ -16,6 +14,7 @@ from jupyter_containers.build.dockerfile.stages import Stage, StagePlan, plan_st
 from jupyter_containers.build.dockerfile.substitute import expand_instruction
 from jupyter_containers.build.dockerfile.support import require_supported, unsupported
 from jupyter_containers.errors import DockerfileError
+from jupyter_containers.records import dataclass, field
 
 __all__ = [
     "Directive",

@@ -41,6 +41,8 @@ def to_instruction(node: Node) -> ins.Instruction:
 
 
 def _convert(node: Node) -> ins.Instruction:
+    if any("\0" in text for text in (*node.words, *node.flags, *(document.content for document in node.heredocs))):
+        raise ArgumentsError(f"{node.keyword} holds a NUL character")
     build = _BUILDERS.get(node.keyword)
     if build is None:
         written = split_keyword(node.line)[0] or node.keyword
@@ -77,7 +79,7 @@ def _from(node: Node, flags: FlagValues) -> ins.From:
 
 
 def _command(node: Node, words: tuple[str, ...]) -> ins.Command:
-    if node.json or not words:
+    if node.json:
         return ins.ExecForm(words)
     return ins.ShellForm(" ".join(words))
 

@@ -7,19 +7,22 @@ being one: there are no commands, no arithmetic, no tilde, and a special paramet
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.dockerfile import globs
 from jupyter_containers.build.dockerfile.nodes import DEFAULT_ESCAPE
 from jupyter_containers.build.dockerfile.words import is_space
-from jupyter_containers.errors import DockerfileError, SourceRange
+from jupyter_containers.errors import DockerfileError, SourceRange, size_text
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SPECIAL = frozenset("@*#?-$!0")
 _MAX_DEPTH = 50
+_MAX_VALUES = 1 << 20
+"""Characters that the variables of one text may bring in: some lines can ask for more than any memory holds."""
 _UNKNOWN = SourceRange("Dockerfile", 1, 1)
 
 
@@ -33,30 +36,31 @@ class _Words:
 
     text: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
-    current: str = ""
+    current: list[str] = field(default_factory=list)
 
     def raw(self, text: str) -> None:
         """Add what never splits: quoted and escaped characters."""
         self.text.append(text)
-        self.current += text
+        self.current.append(text)
 
     def split(self, text: str) -> None:
         """Add what splits at white space: plain characters and the values of variables."""
         self.text.append(text)
-        for char in text:
-            if not is_space(char):
-                self.current += char
-            elif self.current:
+        for blank, run in groupby(text, is_space):
+            if blank:
                 self._end()
+            else:
+                self.current.append("".join(run))
 
     def _end(self) -> None:
-        self.words.append(self.current)
-        self.current = ""
+        word = "".join(self.current)
+        if word:
+            self.words.append(word)
+        self.current.clear()
 
     def finish(self) -> tuple[str, list[str]]:
         """The whole text and its words."""
-        if self.current:
-            self._end()
+        self._end()
         return "".join(self.text), self.words
 
 
@@ -101,6 +105,7 @@ class Lexer:
         self._raw_escapes = raw_escapes
         self._keep_unset = keep_unset
         self._depth = 0
+        self._left = _MAX_VALUES
         self.unset: list[str] = []
 
     def run(self) -> tuple[str, list[str]]:
@@ -135,7 +140,7 @@ class Lexer:
             if char == stop:
                 break
             if char == "$":
-                out.split(self._dollar())
+                out.split(self._value())
             elif self._quotes and char == "'":
                 out.raw(self._single_quoted())
             elif self._quotes and char == '"':
@@ -164,7 +169,7 @@ class Lexer:
         out = [quote]
         while char := self._peek():
             if char == "$":
-                out.append(self._dollar())
+                out.append(self._value())
                 continue
             self._at += 1
             if char == '"':
@@ -200,6 +205,13 @@ class Lexer:
         value = self._lookup(name)
         if value is None:
             return written if self._keep_unset else ""
+        return value
+
+    def _value(self) -> str:
+        value = self._dollar()
+        self._left -= len(value)
+        if self._left < 0:
+            raise ExpansionError(f"its variables hold more than {size_text(_MAX_VALUES)}")
         return value
 
     def _dollar(self) -> str:

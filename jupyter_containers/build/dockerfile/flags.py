@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import enum
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.build.dockerfile.words import ArgumentsError
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -33,9 +33,27 @@ def _tokens(pattern: str) -> list[str]:
     return tokens
 
 
-def _regex(pieces: list[str], *, longest: bool) -> re.Pattern[str]:
-    star = ".*" if longest else ".*?"
-    return re.compile("".join(star if piece == "*" else piece for piece in pieces))
+def chain(pieces: list[str], *, star: str, last: str) -> str:
+    """An expression for pieces with stars between them, whose time does not grow with the power of their number.
+
+    Where another star follows, the first place of a piece is as good as any: no other is tried. ``last`` stands for the
+    last star.
+    """
+    first, *middle = pieces
+    if not middle:
+        return first
+    end = middle.pop()
+    return first + "".join(f"(?>{star}?{piece})" for piece in middle) + last + end
+
+
+def _regex(tokens: list[str], *, longest: bool) -> re.Pattern[str]:
+    pieces = [""]
+    for part in tokens:
+        if part == "*":
+            pieces.append("")
+        else:
+            pieces[-1] += part
+    return re.compile(chain(pieces, star=".*", last=".*" if longest else ".*?"))
 
 
 def trim_prefix(value: str, pattern: str, *, longest: bool) -> str:

@@ -8,12 +8,12 @@ matches decides, and a pattern that matches a directory holds for all below it (
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
 from jupyter_containers.build.dockerfile.words import SPACE
 from jupyter_containers.errors import DockerfileError, SourceRange
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -169,10 +169,13 @@ def _clean(text: str) -> str:
 def _regex(pattern: str) -> str:
     """A regular expression for the whole of a path."""
     out: list[str] = []
+    star = -1  # where in ``out`` the last star of this component stands
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
+        if char == "/" or pattern.startswith("**", at - 1):
+            star = -1
         if pattern.startswith("**", at - 1):
             # ``**/`` is any number of directories, ``**`` at the end everything. Repetition adds nothing but time,
             # which would grow with the power of the number of them.
@@ -182,6 +185,9 @@ def _regex(pattern: str) -> str:
                 at += 3
             out.append("(?:.*/)?" if at < len(pattern) else ".*")
         elif char == "*":
+            if star >= 0:  # what stands between two stars is best at its first place: no other is tried
+                out[star:] = [f"(?>[^/]*?{''.join(out[star + 1 :])})"]
+            star = len(out)
             out.append("[^/]*")
         elif char == "?":
             out.append("[^/]")

@@ -7,10 +7,10 @@ an instruction of the same type with them resolved. Equality ignores where an in
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.dockerfile.heredocs import opener
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from jupyter_containers.build.dockerfile.nodes import Heredoc, Node

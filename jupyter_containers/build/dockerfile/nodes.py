@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from jupyter_containers.errors import SourceRange
+from jupyter_containers.records import dataclass, field
 
 DEFAULT_ESCAPE = "\\"
 

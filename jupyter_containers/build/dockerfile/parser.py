@@ -8,12 +8,12 @@ comments, continuations, here-documents, shell and JSON forms, flags. What an in
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.build.dockerfile import heredocs, words
 from jupyter_containers.build.dockerfile.nodes import DEFAULT_ESCAPE, Directive, Heredoc, Node, SyntaxTree
 from jupyter_containers.errors import DockerfileError, SourceRange
+from jupyter_containers.records import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.dockerfile import heredocs, words
 from jupyter_containers.build.dockerfile.nodes import DEFAULT_ESCAPE, Node, SyntaxTree
 from jupyter_containers.build.dockerfile.parser import KEYWORDS, MAX_LINE, read_instruction
+from jupyter_containers.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

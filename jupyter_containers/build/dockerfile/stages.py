@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.build.dockerfile import instructions as ins
@@ -11,6 +10,7 @@ from jupyter_containers.build.dockerfile import mounts
 from jupyter_containers.build.dockerfile.substitute import expand_instruction, expander_for
 from jupyter_containers.errors import DockerfileError, InvalidInput, UsageError
 from jupyter_containers.oci.names import Platform
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

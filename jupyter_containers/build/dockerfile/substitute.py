@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.dockerfile import instructions as ins
@@ -11,6 +10,7 @@ from jupyter_containers.build.dockerfile.expand import Expander
 from jupyter_containers.build.dockerfile.nodes import DEFAULT_ESCAPE, Heredoc
 from jupyter_containers.build.dockerfile.words import ArgumentsError
 from jupyter_containers.errors import DockerfileError
+from jupyter_containers.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,8 +1,7 @@
-"""What of the language the builder carries out so far; everything else is refused by name before a build starts."""
+"""What of the language the builder does not carry out: refused by name before a build starts."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build.dockerfile import instructions as ins
@@ -11,10 +10,6 @@ from jupyter_containers.oci.names import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_OCTAL = re.compile(r"[0-7]{1,4}")
-_URL = re.compile(r"https?://", re.IGNORECASE)
-_GIT = re.compile(r"(?:git|ssh|git\+ssh)://|git@[^:/]+:|[^/]+@[^/:]+:.*\.git", re.IGNORECASE)
 
 
 def unsupported(instruction: ins.Instruction, *, platform: Platform | None = None) -> str | None:
@@ -31,11 +26,7 @@ def unsupported(instruction: ins.Instruction, *, platform: Platform | None = Non
         case ins.From():
             return _platform(instruction, platform)
         case ins.Run():
-            return _run(instruction)
-        case ins.Copy():
-            return _copy(instruction)
-        case ins.Add():
-            return _add(instruction)
+            return "RUN --device" if instruction.devices else None
         case ins.Onbuild():
             return unsupported(instruction.instruction, platform=platform)
         case _:
@@ -67,50 +58,3 @@ def _platform(instruction: ins.From, platform: Platform | None) -> str | None:
     except InvalidInput:
         same = False
     return None if same else f"FROM --platform={wanted} on {platform}"
-
-
-def _run(instruction: ins.Run) -> str | None:
-    if instruction.mounts:
-        return "RUN --mount"
-    if instruction.devices:
-        return "RUN --device"
-    if instruction.network != "default":
-        return f"RUN --network={instruction.network}"
-    if instruction.security != "sandbox":
-        return f"RUN --security={instruction.security}"
-    return None
-
-
-def _copy(instruction: ins.Copy) -> str | None:
-    if instruction.link:
-        return "COPY --link"
-    if instruction.parents:
-        return "COPY --parents"
-    if instruction.exclude:
-        return "COPY --exclude"
-    return _chmod("COPY", instruction.chmod)
-
-
-def _add(instruction: ins.Add) -> str | None:
-    flags = {
-        "--link": instruction.link,
-        "--exclude": bool(instruction.exclude),
-        "--checksum": instruction.checksum is not None,
-        "--keep-git-dir": instruction.keep_git_dir is not None,
-        "--unpack": instruction.unpack is not None,
-    }
-    for flag, given in flags.items():
-        if given:
-            return f"ADD {flag}"
-    for source in instruction.sources:
-        if _GIT.match(source) or (_URL.match(source) and source.partition("#")[0].endswith(".git")):
-            return "ADD of a git repository"
-        if _URL.match(source):
-            return "ADD of a URL"
-    return _chmod("ADD", instruction.chmod)
-
-
-def _chmod(keyword: str, mode: str | None) -> str | None:
-    if mode is None or "$" in mode or _OCTAL.fullmatch(mode):
-        return None
-    return f"{keyword} --chmod={mode} (only octal modes are)"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import Corrupt, Unsupported
 from jupyter_containers.images.starter.elf import is_elf
 from jupyter_containers.images.starter.tree import Data, Directory, Link, Tree
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

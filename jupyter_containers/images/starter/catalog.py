@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,6 +24,7 @@ from jupyter_containers.images.starter.tree import Copy, Data, Directory, Link, 
 from jupyter_containers.layers.tar import Entry, TarWriter
 from jupyter_containers.oci.image_spec import OCI_LAYER, ContainerConfig, Descriptor, History
 from jupyter_containers.oci.names import DEFAULT_TAG, DOCKER_HUB, Digest, Platform, Reference
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

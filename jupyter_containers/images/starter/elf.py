@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from jupyter_containers.errors import Corrupt
+from jupyter_containers.records import dataclass
 
 _MAGIC = b"\x7fELF"
 _PT_LOAD = 1
@@ -108,7 +108,6 @@ def _read(file: BinaryIO, total: int) -> Elf:
     header = struct.Struct(order + layout.header)
     fields = header.unpack(file.read(header.size))
     target = (ident[4], ident[5], fields[1])
-    segments = _segments(file, order, layout, offset=fields[4], entry_size=fields[8], count=fields[9])
 
     def part(offset: int, size: int) -> bytes:
         if offset + size > total or size > _MAX_TABLE:
@@ -116,6 +115,7 @@ def _read(file: BinaryIO, total: int) -> Elf:
         file.seek(offset)
         return file.read(size)
 
+    segments = _segments(part(fields[4], fields[8] * fields[9]), order, layout, entry_size=fields[8])
     interpreter = next((part(s.offset, s.size).rstrip(b"\0").decode() for s in segments if s.type == _PT_INTERP), None)
     dynamic = next((s for s in segments if s.type == _PT_DYNAMIC), None)
     if dynamic is None:
@@ -142,15 +142,11 @@ def _read(file: BinaryIO, total: int) -> Elf:
     )
 
 
-def _segments(
-    file: BinaryIO, order: str, layout: _Layout, *, offset: int, entry_size: int, count: int
-) -> list[Segment]:
+def _segments(table: bytes, order: str, layout: _Layout, *, entry_size: int) -> list[Segment]:
     shape = struct.Struct(order + layout.segment)
     if entry_size < shape.size:
         raise ValueError("its program headers are too short")
-    file.seek(offset)
-    table = file.read(entry_size * count)
-    rows = [shape.unpack_from(table, entry_size * index) for index in range(count)]
+    rows = [shape.unpack_from(table, start) for start in range(0, len(table), entry_size)]
     kind, where, address, size = layout.segment_fields
     return [Segment(row[kind], row[where], row[address], row[size]) for row in rows]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import glob
 import os
 import struct
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import Corrupt, Unsupported
 from jupyter_containers.images.starter.elf import Elf, read_elf
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

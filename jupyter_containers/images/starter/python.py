@@ -6,7 +6,6 @@ import os
 import ssl
 import sys
 import sysconfig
-from dataclasses import dataclass
 
 from jupyter_containers.errors import Corrupt, InvalidInput, Unsupported
 from jupyter_containers.images.starter.base import add_closure, add_terminals, opened_by_libc
@@ -14,6 +13,7 @@ from jupyter_containers.images.starter.bytecode import compile_module, compiled_
 from jupyter_containers.images.starter.elf import is_elf
 from jupyter_containers.images.starter.libraries import Closure, Library, LibraryFinder
 from jupyter_containers.images.starter.tree import Data, Tree
+from jupyter_containers.records import dataclass
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _CERTIFICATE_FILES = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zlib import adler32
 
 from jupyter_containers.errors import LayerCorrupt
+from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from jupyter_containers.layers.base import NodeKind

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from jupyter_containers.errors import LayerCorrupt
+from jupyter_containers.errors import LayerCorrupt, size_text
 from jupyter_containers.layers.tar.entry import (
     BLOCK,
     NANOSECONDS,
@@ -15,6 +14,7 @@ from jupyter_containers.layers.tar.entry import (
     parse_number,
     parse_time,
 )
+from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +136,10 @@ class TarReader:
             for at in range(offset, offset + length, _CHUNK):
                 yield at, self._take(min(_CHUNK, offset + length - at))
 
+    def passed(self, count: int) -> None:
+        """Take note that so many bytes of the current entry were taken from the stream by other ways."""
+        self._left -= count
+
     def read(self) -> bytes:
         """The whole remaining stored content of the current entry: for small files that are not sparse."""
         return self._take(self._left)
@@ -175,7 +179,7 @@ class TarReader:
     def _meta(self, header: bytes) -> bytes:
         size = parse_number(header[124:136])
         if not 0 <= size <= _META_LIMIT:
-            raise LayerCorrupt(f"tar archive has an extended header of {size} bytes")
+            raise LayerCorrupt(f"tar archive has an extended header of {size_text(size)}")
         data = self._read(_padded(size))
         if len(data) < size:
             raise LayerCorrupt("tar archive ends in the middle of an extended header")

@@ -7,7 +7,7 @@ no access or change times, no process ids; two zero blocks at the end and no fur
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from zlib import adler32
 
 from jupyter_containers.errors import Conflict, InvalidInput
@@ -15,9 +15,11 @@ from jupyter_containers.layers.tar.entry import BLOCK, FLAG_OF_KIND, NANOSECONDS
 from jupyter_containers.oci.names import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from jupyter_containers.layers.base import Sink
+    from jupyter_containers.layers.base import HashingSink, Sink
+
+    Content: TypeAlias = bytes | memoryview | Iterable[bytes] | Iterable[memoryview] | Iterable[bytes | memoryview]
 
 _CHUNK: Final = 1 << 20
 _MAX_ID: Final = 0o7777777
@@ -28,23 +30,23 @@ _PADDING: Final = [bytes(-size % BLOCK) for size in range(BLOCK)]
 
 
 class TarWriter:
-    """Writes an archive to ``out`` in pieces of about 1 MiB, and hashes it.
+    """Writes an archive to ``out`` in pieces of about 1 MiB, and hashes it where ``out`` does not.
 
     ``subsecond``: keep fractions of seconds of modification times (in pax records) instead of cutting them off.
     """
 
-    def __init__(self, out: Sink, *, subsecond: bool = False) -> None:
+    def __init__(self, out: Sink | HashingSink, *, subsecond: bool = False) -> None:
         self._out = out
         self._subsecond = subsecond
-        self._hash = hashlib.sha256()
-        self._parts: list[bytes] = []
+        self._hash = None if hasattr(out, "hashed") else hashlib.sha256()
+        self._parts: list[bytes | memoryview] = []
         self._pending = 0
         self.size = 0
         """Bytes written so far, buffered ones included."""
         self.entries = 0
 
-    def add(self, entry: Entry, content: bytes | Iterable[bytes] = b"") -> None:
-        """Append an entry; ``content`` must have ``entry.size`` bytes.
+    def add(self, entry: Entry, content: Content = b"", *, header: bytes | None = None) -> None:
+        """Append an entry; ``content`` must have ``entry.size`` bytes, ``header`` is that of the entry if it is known.
 
         Raises
         ------
@@ -53,32 +55,37 @@ class TarWriter:
         InvalidInput
             for an entry that the format cannot hold.
         """
-        self._put(encode_header(entry, subsecond=self._subsecond))
+        for _piece in self.passing(entry, content, header=header):
+            pass
+
+    def passing(
+        self, entry: Entry, content: Content = b"", *, header: bytes | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """Append an entry as :meth:`add` does, and hand on each piece of its content; it ends with the iterator."""
+        self._put(header or encode_header(entry, subsecond=self._subsecond))
         self.entries += 1
         if entry.kind != "file":
             return
-        if isinstance(content, bytes):
-            if len(content) != entry.size:
-                raise _changed(entry)
-            self._put(content)
-        else:
-            left = entry.size
-            for data in content:
-                left -= len(data)
-                if left < 0:
-                    break
-                self._put(data)
-            if left:
-                raise _changed(entry)
+        left = entry.size
+        for data in [content] if isinstance(content, bytes | memoryview) else content:
+            left -= len(data)
+            if left < 0:
+                break
+            self._put(data)
+            yield data
+        if left:
+            raise _changed(entry)
         self._put(_PADDING[entry.size % BLOCK])
 
     def close(self) -> Digest:
         """Write the end of the archive; the digest of all of it."""
         self._put(bytes(2 * BLOCK))
         self._flush()
+        if self._hash is None:
+            return cast("HashingSink", self._out).hashed()
         return Digest(f"sha256:{self._hash.hexdigest()}")
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         self._parts.append(data)
         self._pending += len(data)
         self.size += len(data)
@@ -89,7 +96,8 @@ class TarWriter:
         data = b"".join(self._parts)
         self._parts = []
         self._pending = 0
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self._out.write(data)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jupyter_containers.build.builder import OPEN
 from jupyter_containers.build.cancel import CancelToken
 from jupyter_containers.build.interfaces import RunOutcome
 from jupyter_containers.errors import (
@@ -22,6 +23,7 @@ from jupyter_containers.errors import (
     UsageError,
 )
 from jupyter_containers.events import StepError, StepFinished, StepOutput, StepStarted
+from jupyter_containers.layers.base import Item
 from jupyter_containers.oci.names import Digest
 from tests.support.builds import BASE_TIME, Workshop, reasons
 
@@ -86,7 +88,7 @@ def test_only_steps_from_the_first_change_on_are_made_again(app: Workshop) -> No
         "WORKDIR /app": "CACHED",
         "COPY requirements.txt .": "CACHED",
         "RUN pip install $VERSION": "CACHED",
-        "COPY . .": "file changed: app.py",
+        "COPY . .": "file changed: app.py (content)",
     }
     assert app.read(result, "app/app.py") == b"print('changed')"
 
@@ -103,7 +105,7 @@ def test_a_changed_mode_is_a_change(app: Workshop) -> None:
     dockerfile = "FROM base\nCOPY app.py /\n"
     app.build(dockerfile)
     (app.context / "app.py").chmod(0o755)
-    assert reasons(app.build(dockerfile))["COPY app.py /"] == "file changed: app.py"
+    assert reasons(app.build(dockerfile))["COPY app.py /"] == "file changed: app.py (mode 644 → 755)"
 
 
 def test_misses_are_explained(app: Workshop) -> None:
@@ -111,12 +113,13 @@ def test_misses_are_explained(app: Workshop) -> None:
     by_argument = reasons(app.build(APP, build_args={"VERSION": "2"}))
     assert by_argument["COPY requirements.txt ."] == "CACHED"
     assert by_argument["RUN pip install $VERSION"] == "argument VERSION changed"
-    assert by_argument["COPY . ."] in {"parent changed", "CACHED"}
+    assert by_argument["COPY . ."] == "CACHED"  # the layer below is the same
     app.build(APP)
     app.write("requirements.txt", "pandas")
     by_file = reasons(app.build(APP))
-    assert by_file["COPY requirements.txt ."] == "file changed: requirements.txt"
-    assert by_file["RUN pip install $VERSION"] == "parent changed"
+    assert by_file["COPY requirements.txt ."] == "file changed: requirements.txt (content)"
+    assert by_file["RUN pip install $VERSION"] == "parent changed: COPY requirements.txt . (line 4)"
+    assert by_file["COPY . ."].startswith("file changed: requirements.txt")
     edited = reasons(app.build(APP.replace("pip install", "uv install")))
     assert edited["RUN uv install $VERSION"] == "instruction changed"
     assert reasons(app.build(APP, no_cache=True))["WORKDIR /app"] == "the cache is not used"
@@ -132,6 +135,43 @@ def test_a_verdict_holds_the_change_as_data(app: Workshop) -> None:
     assert (change.subject, change.name, change.before, change.after) == ("argument", "VERSION", "1", "2")
     assert step.verdict.compared_with
     assert step.verdict.compared_with != step.verdict.key
+
+
+def test_a_parent_that_changed_is_traced_to_the_step_that_changed_it(app: Workshop) -> None:
+    text = "FROM base\nCOPY {0} /x\nRUN one\nRUN two\n"
+    app.build(text.format("app.py"))
+    app.write("app.py", "other")
+    traced = "parent changed: COPY app.py /x (line 2)"
+    assert list(reasons(app.build(text.format("app.py"))).values())[2:] == [traced, traced]
+    app.images.add("base", [Item("new")])
+    assert reasons(app.build(text.format("app.py")))["RUN two"] == "parent changed: FROM base (line 1)"
+
+
+def test_what_was_removed_from_the_cache_is_said_to_be_that(app: Workshop) -> None:
+    step = app.build("FROM base\nRUN x\n").steps[-1]
+    app.cache.remove([step.verdict.key])
+    assert reasons(app.build("FROM base\nRUN x\n"))["RUN x"] == "it was removed from the cache"
+    assert reasons(app.build("FROM base\nRUN x\n"))["RUN x"] == "CACHED"
+
+
+def test_verdicts_and_changes_are_tables(app: Workshop) -> None:
+    text = "FROM base AS tests\nRUN check\nFROM base\nCOPY app.py /x\nRUN two\n"
+    app.build(text)
+    app.write("app.py", "other", mode=0o755)
+    result = app.build(text)
+    table = result.verdicts
+    assert table["status"].tolist() == ["skipped", "skipped", "hit", "miss", "miss"]
+    assert table.index.tolist() == [1, 2, 3, 4, 5]
+    assert table.loc[2, "reason"] == "stage 1 does not need it"
+    assert table.loc[4, "reason"] == "file changed: app.py (content, mode 644 → 755)"
+    assert dict(zip(table.columns, map(str, table.dtypes.to_list()), strict=True)) == {
+        **dict.fromkeys(["stage", "instruction", "reason", "layer", "key"], "string"),
+        **dict.fromkeys(["number", "steps", "changes"], "int64"),
+        "status": "category",
+        "seconds": "float64",
+    }
+    changed = result.changes[["subject", "name", "verb", "how"]]
+    assert changed.to_numpy().tolist()[0] == ["file", "app.py", "changed", "content, mode 644 → 755"]
 
 
 def test_equal_results_let_later_steps_be_found_again(app: Workshop) -> None:
@@ -275,7 +315,7 @@ def test_copy_of_what_is_not_there(app: Workshop) -> None:
     app.write(".dockerignore", "app.py\n")
     with pytest.raises(DockerfileError, match=r"not found in build context: app\.py") as caught:
         app.build("FROM base\nCOPY app.py /\n")
-    assert caught.value.hint == "app.py is left out by .dockerignore"
+    assert caught.value.hint == f"app.py is left out by .dockerignore; {OPEN}"
     with pytest.raises(DockerfileError, match="ADD failed: file not found in build context: nosuch"):
         app.build("FROM base\nADD nosuch /\n")
     with pytest.raises(DockerfileError, match="file not found in base: nosuch"):
@@ -371,7 +411,7 @@ def test_heredocs_become_files_scripts_and_shell_input(app: Workshop) -> None:
 
 def test_a_changed_heredoc_is_a_change(app: Workshop) -> None:
     app.build("FROM base\nCOPY <<f /x\none\nf\n")
-    assert reasons(app.build("FROM base\nCOPY <<f /x\ntwo\nf\n"))["COPY <<f /x"] == "file changed: <<f"
+    assert reasons(app.build("FROM base\nCOPY <<f /x\ntwo\nf\n"))["COPY <<f /x"] == "file changed: <<f (content)"
 
 
 def test_proxies_reach_the_command_and_neither_key_nor_history(app: Workshop) -> None:

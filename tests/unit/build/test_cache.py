@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_containers.build import keys
-from jupyter_containers.build.cache import CacheRecord, FileStamp, SqliteCache
+from jupyter_containers.build import keys, verdicts
+from jupyter_containers.build.cache import CacheRecord, SqliteCache
 from jupyter_containers.build.graph import CopyFiles, Run
 from jupyter_containers.build.interfaces import Layer
 from jupyter_containers.build.keys import Material
@@ -61,7 +60,7 @@ def test_a_key_depends_on_content_and_not_on_order(
     assert one.key() == backwards.key()
     assert Material.decode(one.encode()) == one
     assert material(facts=facts, variables=env, files={**files, "new": "x"}).key() != one.key()
-    assert keys.compare(one, backwards) == ()
+    assert verdicts.compare(one, backwards) == ()
 
 
 def run(**changes: object) -> Run:
@@ -94,7 +93,7 @@ def test_everything_a_run_depends_on_is_in_its_key_and_named(change: dict[str, o
     before = keys.run_material(run(), parent=DIGEST, platform="linux/amd64")
     after = keys.run_material(run(**change), parent=DIGEST, platform="linux/amd64")
     assert before.key() != after.key()
-    assert keys.describe(keys.compare(before, after)) == reason
+    assert verdicts.describe(verdicts.compare(before, after)) == reason
 
 
 def test_a_proxy_is_not_in_the_key() -> None:
@@ -110,28 +109,47 @@ def test_descriptions_name_files_first_and_the_parent_only_alone() -> None:
 
     one = copy(dict.fromkeys("abcdef", "1"), DIGEST)
     other = Digest.of(b"x")
-    assert keys.describe(keys.compare(one, copy(dict.fromkeys("abcdef", "1"), other))) == "parent changed"
+    assert verdicts.describe(verdicts.compare(one, copy(dict.fromkeys("abcdef", "1"), other))) == "parent changed"
     changed = copy({**dict.fromkeys("abcde", "2"), "g": "1"}, other)
-    assert keys.describe(keys.compare(one, changed)) == (
-        "file changed: a, b, c and 2 more; file added: g; file removed: f"
+    assert verdicts.describe(verdicts.compare(one, changed)) == (
+        "file changed: a (content), b (content), c (content) and 2 more; file added: g; file removed: f"
     )
-    assert keys.describe(()) == ""
+    assert verdicts.describe(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "how"),
+    [
+        ("file 644 0:0 aa", "file 644 0:0 bb", "content"),
+        ("file 644 0:0 aa", "file 755 5:6 aa", "mode 644 → 755, owner 0:0 → 5:6"),
+        ("symlink 777 0:0 a b", "symlink 777 0:0 c", "link target a b → c"),
+        ("file 644 0:0 aa", "dir 755 0:0", "kind file → dir"),
+        ("dir 755 0:0", "dir 700 0:0", "mode 755 → 700"),
+        ("char 600 0:0  1:3", "char 600 0:0  1:5", "device 1:3 → 1:5"),
+        ("sha256:aa", "sha256:bb", "content"),
+        (None, "file 644 0:0 aa", ""),
+    ],
+)
+def test_how_a_file_differs(before: str | None, after: str, how: str) -> None:
+    assert verdicts.Change("file", "x", before, after).how == how
 
 
 def test_records_come_back(cache: SqliteCache) -> None:
     assert cache.get("a") is None
+    assert cache.step("a") is None
     cache.put(record("a"))
     cache.put(record("b", layer=None))
     found = cache.get("a")
     assert found is not None
     assert (found.layer, found.material, found.seconds) == (LAYER, material(facts={"parent": "a"}), 1.5)
     assert found.created == found.used > 0
-    assert cache.layers() == {DIGEST}
+    assert cache.layers() == [LAYER]
     without = cache.get("b")
     assert without is not None
     assert without.layer is None
+    assert [cache.step(entry.key) for entry in cache.steps()] == cache.steps()
     cache.remove(["a"])
-    assert [entry.key for entry in cache.records()] == ["b"]
+    assert [entry.key for entry in cache.steps()] == ["b"]
 
 
 def test_the_record_to_compare_with(cache: SqliteCache) -> None:
@@ -146,24 +164,19 @@ def test_the_record_to_compare_with(cache: SqliteCache) -> None:
     assert cache.similar("f", "p", "c") == cache.get("new")
     cache.touch(["old"])
     assert cache.similar("f", "p", "c") == cache.get("old")
-    assert [entry.key for entry in cache.records()][-1] == "old"
+    assert [entry.key for entry in cache.steps()][-1] == "old"
 
 
-def test_files_are_remembered_beyond_the_process(cache: SqliteCache, tmp_path: Path) -> None:
-    stamp = FileStamp.of(os.lstat(tmp_path))
-    big = FileStamp(-1, -5, 2, 3, 4)
-    cache.keep_files("/x", {b"a": (stamp, "d1"), b"\xff": (big, "d2")})
-    assert cache.files("/x") == {b"a": (stamp, "d1"), b"\xff": (big, "d2")}
-    assert cache.files("/y") == {}
+def test_files_are_remembered_beyond_the_process(tmp_path: Path) -> None:
+    cache = SqliteCache(tmp_path / "state.sqlite")
+    cache.keep_files("/x", {b"": {b"a": b"1", b"\xff": b"2"}, b"d\xff": {b"b": b"3"}})
+    cache.keep_files("/x", {b"": {b"a": b"4"}})
+    cache.close()
     other = SqliteCache(tmp_path / "state.sqlite")
-    assert other.files("/x") == cache.files("/x")
+    assert other.files("/x", b"") == {b"a": b"4"}
+    assert other.files("/x", b"d\xff") == {b"b": b"3"}
+    assert other.files("/y", b"") == other.files("/x", b"d") == {}
     other.close()
-
-
-def test_a_stamp_fits_into_sqlite() -> None:
-    values = [0o100644, 2**64 - 1, 2**63, 1, 0, 0, 9, 0, 0, 0]
-    stamp = FileStamp.of(os.stat_result(values))
-    assert (stamp.dev, stamp.ino) == (-(2**63), -1)
 
 
 def test_selections_are_remembered(cache: SqliteCache) -> None:
@@ -184,7 +197,7 @@ def test_several_connections_and_threads_write_at_once(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(caches[0].records()) == 80
+    assert len(caches[0].steps()) == 80
     for cache in caches:
         cache.close()
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import socket
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jupyter_containers.build import archive
-from jupyter_containers.errors import DockerfileError
+from jupyter_containers.errors import DockerfileError, InvalidInput
 from jupyter_containers.layers.base import Item
 from tests.support.builds import Workshop, reasons
 
@@ -155,6 +159,21 @@ def test_a_link_does_not_lead_out_of_the_context(shop: Workshop) -> None:
     assert entries["all/out"].issym()
 
 
+def test_names_of_one_file_stay_names_of_one_file(shop: Workshop) -> None:
+    os.link(shop.context / "dir/one", shop.context / "dir/sub/same")
+    entries = made(shop, "COPY dir /b/")
+    assert entries["b/sub/same"].islnk()
+    assert entries["b/sub/same"].linkname == "b/one"
+    assert made(shop, "COPY dir/sub /b/")["b/same"].isreg()
+
+
+def test_what_replaces_one_name_of_a_file_leaves_the_other(shop: Workshop) -> None:
+    shop.write("other/one", "new")
+    os.link(shop.context / "dir/one", shop.context / "dir/sub/same")
+    result = shop.build("FROM base\nCOPY dir other /b/\n")
+    assert (shop.read(result, "b/one"), shop.read(result, "b/sub/same")) == (b"new", b"1")
+
+
 def test_sockets_are_left_out_and_fifos_are_not(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop.context / "dir")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -183,6 +202,10 @@ def test_names_that_are_no_text(shop: Workshop) -> None:
         ("WORKDIR /srv/file", "no directory in the image"),
         ("COPY [a- /b", "a \\[ without|malformed"),
         ("COPY .wh.x /", "mark deletions"),
+        ("COPY https://localhost/x /", "COPY does not fetch https://localhost/x"),
+        ("COPY git@localhost:team/r.git /", "COPY does not fetch git@"),
+        ("ADD --checksum=sha256:00 a.txt /", "is for one source that is fetched"),
+        ("ADD https://localhost/ /srv/", "no file name in https://localhost/"),
         ("COPY trap /", "cannot replace the directory /srv"),
         ("COPY wrong /", "which is a symlink"),
     ],
@@ -298,6 +321,24 @@ def test_an_archive_that_reaches_too_far(shop: Workshop, name: str, message: str
     pack(shop.context / "x.tar", "w", [(name, b"x", {})])
     with pytest.raises(DockerfileError, match=message):
         made(shop, "ADD x.tar /")
+
+
+parts = st.sampled_from(["a", "b", "..", ".", "", "etc", "c d"])
+names = st.lists(parts, min_size=1, max_size=5).map("/".join)
+kinds = st.sampled_from([tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+
+
+@given(st.lists(st.tuples(names, kinds, names), max_size=6))
+def test_no_entry_of_an_archive_goes_elsewhere(entries: list[tuple[str, bytes, str]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "x.tar"
+        content: list[tuple[str, bytes | None, dict[str, object]]]
+        content = [(name, None, {"type": kind, "linkname": target}) for name, kind, target in entries]
+        pack(path, "w", content)
+        with contextlib.suppress(InvalidInput):
+            for item in archive.read_items(path, "srv/d", Path(place)):
+                for reached in (item.name, item.target if item.kind == "link" else item.name):
+                    assert f"{os.path.normpath(reached)}/".startswith("srv/d/")
 
 
 def test_an_entry_below_a_link_stays_in_the_image(shop: Workshop) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,14 @@ from jupyter_containers.commands import results
 from jupyter_containers.commands.context import Context
 from jupyter_containers.commands.parser import parse
 from jupyter_containers.commands.table import find
-from jupyter_containers.errors import ContainerNotFound, EngineError, InvalidInput, NotFound, UsageError
+from jupyter_containers.errors import (
+    ContainerNotFound,
+    EngineError,
+    InvalidInput,
+    NotFound,
+    Unsupported,
+    UsageError,
+)
 from jupyter_containers.events import Event, Output
 from tests.support.fake_engine import CONTAINER_ID, IMAGE_ID, FakeEngine, result
 
@@ -43,9 +51,9 @@ def test_run_hands_every_option_to_the_engine(fake: FakeEngine, tmp_path: Path) 
     assert (asked["image"], asked["command"], asked["stdin"]) == ("alpine", ["-l", "/"], None)
     assert (options.remove, options.name, options.hostname, options.workdir) == (True, "web", "box", "/w")
     assert (options.memory, options.memory_swap, options.cpus, options.pids_limit) == (64 << 20, -1, 1.5, 9)
-    assert options.volume == ("/a:/b", f"{tmp_path}:/c:ro")
+    assert (options.volume, options.mount) == (("/a:/b",), (f"type=bind,source={tmp_path},target=/c,ro",))
     assert (options.tmpfs, options.cap_add, options.cap_drop) == (("/t",), ("KILL",), ("ALL",))
-    assert (options.read_only, options.init, options.privileged, options.network) == (True, True, True, "none")
+    assert (options.read_only, options.init, options.privileged, options.network) == (True, True, True, ("none",))
     assert (options.label, options.env, options.entrypoint) == (("a=b",), ("A=1",), "/bin/ls")
     assert (options.stop_signal, options.stop_timeout, options.pull) == ("INT", 3, "never")
     assert (options.shm_size, options.cpu_shares, options.user) == (1 << 20, 5, "1:2")
@@ -147,7 +155,7 @@ def test_images_lists_what_matches(fake: FakeEngine, line: str, count: int) -> N
 
 @pytest.mark.parametrize("line", ["ps -f status", "ps -f colour=red", "images -f colour=red", "logs -n x web"])
 def test_unknown_filters_and_counts_are_refused(fake: FakeEngine, line: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidInput):
         call(fake, line)
 
 
@@ -155,10 +163,17 @@ def test_logs(fake: FakeEngine) -> None:
     log = call(fake, "logs -n 5 -f web")
     assert isinstance(log, results.Log)
     assert list(log.output) == [Output("stdout", b"one\n"), Output("stderr", b"two\n")]
-    assert fake.last("logs") == {"follow": True, "tail": 5}
+    assert fake.last("logs") == {"follow": True, "tail": 5, "since": None, "until": None}
     stamped = call(fake, "logs -t --tail all web")
     assert isinstance(stamped, results.Log)
-    assert next(stamped.output).data == b"2026-11-20T12:30:15.000000Z one\n"
+    assert next(stamped.output).data == b"2026-11-20T12:30:15.000000000Z one\n"
+
+
+def test_logs_with_details_and_a_span(fake: FakeEngine) -> None:
+    log = call(fake, "logs --since 10m --until 5m --details web")
+    assert isinstance(log, results.Log)
+    assert next(log.output).data == b"tier=a+b one\n"
+    assert fake.last("logs") == {"follow": False, "tail": None, "since": "10m", "until": "5m"}
 
 
 def test_one_failure_does_not_keep_the_others_from_it(fake: FakeEngine) -> None:
@@ -177,6 +192,51 @@ def test_stop_kill_and_wait(fake: FakeEngine) -> None:
     call(fake, "kill web")
     assert fake.last("kill") == "SIGKILL"
     assert call(fake, "wait web old") == results.Lines(("3", "3"))
+    call(fake, "wait --condition removed web")
+    assert fake.last("wait") == "removed"
+
+
+def test_the_verbs_of_a_life(fake: FakeEngine) -> None:
+    assert call(fake, "create --name web -it --restart always alpine sh") == results.Lines((CONTAINER_ID,))
+    created = fake.last("create")
+    assert (created["image"], created["command"]) == ("alpine", ["sh"])
+    assert (created["options"].restart, created["options"].detach, created["options"].tty) == ("always", True, True)
+    for verb in ("start", "pause", "unpause"):
+        assert call(fake, f"{verb} web gone").lines == ("web",)  # type: ignore[union-attr]
+        assert fake.last(verb) == "web"
+    call(fake, "restart -t 3 web")
+    assert fake.last("restart") == {"time": 3, "signal": None}
+    call(fake, "rename web site")
+    assert fake.last("rename") == ("web", "site")
+    call(fake, "update -m 64m --cpus 2 --restart on-failure:3 web")
+    assert fake.last("update") == {"memory": 64 << 20, "cpus": 2.0, "restart": "on-failure:3"}
+    with pytest.raises(UsageError, match="an option"):
+        call(fake, "update web")
+    with pytest.raises(UsageError, match="only one"):
+        call(fake, "start -a web old")
+    assert call(fake, "top web") == results.Table(("PID", "CMD"), (("42", "sleep"),))
+
+
+def test_port_shows_all_or_one(fake: FakeEngine) -> None:
+    assert call(fake, "port web") == results.Lines(("80/tcp -> 127.0.0.1:8080", "80/tcp -> [::1]:8080"))
+    assert call(fake, "port web 80") == results.Lines(("127.0.0.1:8080", "[::1]:8080"))
+    with pytest.raises(NotFound, match="no public port 80/udp published for web"):
+        call(fake, "port web 80/udp")
+    with pytest.raises(UsageError, match="invalid port 'http'"):
+        call(fake, "port web http")
+    call(fake, "update --publish-add 8081:80 --publish-rm 80 web")
+    assert fake.last("update") == {"publish_add": ("8081:80",), "publish_rm": ("80",)}
+    with pytest.raises(UsageError, match="contradict"):
+        call(fake, "run -d -a stdout alpine")
+    with pytest.raises(UsageError, match="no stream"):
+        call(fake, "run -a stdlog alpine")
+
+
+def test_only_the_streams_asked_for_are_shown(fake: FakeEngine) -> None:
+    fake.containers.output = [Output("stdout", b"out"), Output("stderr", b"err")]
+    events: list[Event] = []
+    call(fake, "run -a stderr alpine", sink=events.append)
+    assert events == [Output("stderr", b"err")]
 
 
 def test_verbs_on_images(fake: FakeEngine) -> None:
@@ -220,7 +280,7 @@ def test_build_takes_the_dockerfile_from_a_cell_or_standard_input(fake: FakeEngi
     call(fake, "build dir", dockerfile="FROM a")
     assert fake.last("build")["path"] == "dir"
     call(fake, "build -", stdin=io.BytesIO(b"FROM b"))
-    assert (fake.last("build")["path"], fake.last("build")["dockerfile"]) == (None, "FROM b")
+    assert (fake.last("build")["path"].read(), fake.last("build")["dockerfile"]) == (b"FROM b", None)
     call(fake, "build -f - dir", stdin=b"FROM c")
     assert (fake.last("build")["path"], fake.last("build")["dockerfile"]) == ("dir", "FROM c")
 
@@ -231,7 +291,7 @@ def test_build_refuses_what_it_cannot_read(fake: FakeEngine) -> None:
     with pytest.raises(UsageError, match="no standard input"):
         call(fake, "build -")
     with pytest.raises(InvalidInput, match="UTF-8"):
-        call(fake, "build -", stdin=b"\xff")
+        call(fake, "build -f - .", stdin=b"\xff")
     with pytest.raises(UsageError, match="the cell's body is the Dockerfile"):
         call(fake, "build -f D .", dockerfile="FROM a")
 
@@ -239,3 +299,75 @@ def test_build_refuses_what_it_cannot_read(fake: FakeEngine) -> None:
 def test_errors_of_the_engine_pass_through(fake: FakeEngine) -> None:
     with pytest.raises(EngineError, match="no such image: missing"):
         call(fake, "run missing")
+
+
+def test_networks_by_verb(fake: FakeEngine) -> None:
+    line = "network create --subnet 10.5.0.0/24 -o com.docker.network.driver.mtu=1300 --internal --label a=b back"
+    assert call(fake, line) == results.Lines(("0" * 64,))
+    name, keywords = fake.asked[-1]
+    assert name == "network create back"
+    assert (keywords["subnet"], keywords["internal"], keywords["labels"]) == (("10.5.0.0/24",), True, ("a=b",))
+    listing = call(fake, "network ls --filter name=brid --filter driver=bridge -q")
+    assert isinstance(listing, results.NetworkListing)
+    assert ([row.name for row in listing.rows], listing.quiet) == (["bridge"], True)
+    assert call(fake, "network ls --filter type=custom").rows == ()  # type: ignore[union-attr]  # a listing
+    call(fake, "network connect --alias db --ip 10.5.0.9 back web")
+    assert fake.asked[-1][0] == "network connect back web"
+    assert fake.asked[-1][1]["aliases"] == ("db",)
+    call(fake, "network disconnect -f back web")
+    assert fake.asked[-1] == ("network disconnect back web", {"force": True})
+    assert call(fake, "network rm a b") == results.Lines(("a", "b"))
+    assert call(fake, "network prune -f") == results.Lines(("Deleted Networks:", "old"))
+    for wrong in ("network connect --link x back web", "network create --ipam-driver dhcp x", "network ls -f x=y"):
+        with pytest.raises(UsageError):
+            call(fake, wrong)
+
+
+def test_images_by_a_template(fake: FakeEngine) -> None:
+    found = call(fake, "images -a --format {{.Repository}}:{{.Tag}}={{.Size}}")
+    assert isinstance(found, results.Lines)
+    assert found.lines == ("alpine:latest=7.83MB", "<none>:<none>=12B")
+
+
+def test_the_time_to_stop_has_two_names(fake: FakeEngine) -> None:
+    for line in ("stop -t 3 web", "stop --time 3 web", "stop --timeout 3 web"):
+        call(fake, line)
+        assert fake.asked[-1] == ("stop", {"time": 3, "signal": None})
+    with pytest.raises(Unsupported, match="--link"):
+        call(fake, "rm -l web/db")
+
+
+def shown(fake: FakeEngine, line: str | list[str]) -> list[str]:
+    found = call(fake, line)
+    assert isinstance(found, results.Lines)
+    return list(found.lines)
+
+
+def test_networks_and_history_by_a_template(fake: FakeEngine) -> None:
+    template = '{{.Name}} {{.IPv6}}{{.Label "x"}}'
+    assert shown(fake, ["network", "ls", "--format", template])[0] == "bridge false"
+    assert json.loads(shown(fake, "network ls --format json")[0])["Driver"] == "bridge"
+    table = shown(fake, ["network", "ls", "--format", "table {{.ID}}\\t{{.Name}}"])
+    assert table[0].split() == ["NETWORK", "ID", "NAME"]
+    steps = fake.images.history("alpine")
+    assert shown(fake, "history --format {{.Comment}}|{{.Size}} --human=false alpine") == [
+        f"{step.comment}|{step.size}" for step in steps
+    ]
+    titles = " ".join(shown(fake, "history --human=false alpine")[0].split())
+    assert titles == "IMAGE CREATED AT CREATED BY SIZE COMMENT"
+    assert isinstance(call(fake, "history -q --format json alpine"), results.HistoryListing)
+    with pytest.raises(InvalidInput):
+        call(fake, "history --format {{.ID alpine")
+
+
+def test_images_by_their_age(fake: FakeEngine) -> None:
+    def names(query: str) -> set[str | None]:
+        listing = call(fake, f"images -a -f {query}")
+        assert isinstance(listing, results.ImageListing)
+        return {row.repository for row in listing.rows}
+
+    everything = names("until=2999-01-01")
+    assert "alpine" in everything
+    assert names("until=1980-01-01") == {None}  # one that does not say when it was made
+    for query in ("before=alpine", "since=alpine"):
+        assert "alpine" not in names(query) <= everything

@@ -53,3 +53,27 @@ def test_texts_are_shortened_with_a_mark() -> None:
     assert humane.shorten("sleep", 5) == "sleep"
     assert humane.shorten("sleep 1", 5) == "slee…"
     assert humane.short_id("sha256:" + "ab" * 32) == "ab" * 6
+
+
+def test_the_epoch_is_no_moment() -> None:
+    assert humane.ago(datetime.fromtimestamp(0, UTC)) == humane.ago(None) == "N/A"
+
+
+def test_what_moves_a_cursor_is_spelled_out() -> None:
+    assert humane.visible("plain") == "plain"
+    assert humane.visible("a\x1b[31m\tb\n") == r"a\x1b[31m\tb\n"
+    assert humane.visible("a\tb\n", keep="\n\t") == "a\tb\n"
+    assert humane.visible("a\u202eb\udc80\ud800é") == r"a\u202eb\x80\ud800é"
+
+
+def test_what_was_printed_as_it_is_read_on_paper() -> None:
+    assert humane.printed("\x1b[1;31mred\x1b[0m\r\n") == "red\n"
+    assert humane.printed("10%\r90%\r100%\n") == "100%\n"
+    assert humane.printed("\x1b]0;title\x07text\x1b]8;;http://x\x1b\\link") == "textlink"
+    assert humane.printed("bell\x07\x00\n\tend") == "bell\\x07\\x00\n\tend"
+    assert humane.printed("\x1b(Bplain") == "plain"
+
+
+def test_text_that_every_encoding_takes() -> None:
+    assert humane.encodable("caf\udce9") == r"caf\xe9"
+    assert humane.encodable("é\x1b") == "é\x1b"

@@ -58,10 +58,10 @@ def test_stages_without_a_name_go_by_number(stage: str, place: str) -> None:
     assert plain([StepStarted("a", 1, 2, stage, "FROM x", 1)]) == [f"#1 [{place}] FROM x"]
 
 
-@pytest.mark.parametrize("reason", ["", "never built", "pulled"])
-def test_obvious_reasons_are_not_told(reason: str) -> None:
+@pytest.mark.parametrize(("reason", "told"), [("", ""), ("pulled", ""), ("never built", " (not cached: never built)")])
+def test_why_a_step_was_made_is_told_but_of_a_pull(reason: str, told: str) -> None:
     step = StepStarted("a", 1, 1, "", "FROM x", 1)
-    assert plain([step, StepFinished("a", cached=False, seconds=1, reason=reason)])[1] == "#1 DONE 1.0s"
+    assert plain([step, StepFinished("a", cached=False, seconds=1, reason=reason)])[1] == f"#1 DONE 1.0s{told}"
 
 
 def test_a_failed_step_is_told() -> None:
@@ -118,7 +118,7 @@ def test_what_is_kept_of_a_chatty_step_is_bounded() -> None:
     assert step.omitted > 100_000
     assert step.log.startswith(str(int(step.log.split()[0])))
     assert step.tail(1) == ["19999 yes yes yes"]
-    assert outcome(step) == "DONE 1.0s"
+    assert outcome(step) == "DONE 1.0s (not cached: never built)"
 
 
 def test_what_still_runs_when_all_is_over_was_canceled() -> None:

@@ -1,18 +1,31 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from jupyter_containers.commands import help as help_text
-from jupyter_containers.commands.table import COMMANDS, NOUNS, find
+from jupyter_containers.commands.table import NOUNS, every, find, groups
 from jupyter_containers.errors import UsageError
 
 
 def test_no_name_is_used_twice() -> None:
-    names = [name for command in COMMANDS for name in command.names]
+    names = [name for command in every() for name in command.names]
     assert len(names) == len(set(names))
+    assert not groups().intersection(names)  # else the first word would be taken for the verb
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_no_more_is_imported_than_it_takes_to_find_a_verb() -> None:
+    code = "import sys; from jupyter_containers.commands.table import find; find(['run', 'x'], program='p'); "
+    code += "print(*(name.rpartition('.')[2] for name in sys.modules if 'commands.' in name))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    assert "containers" in imported
+    assert not imported & {"images", "builds", "volumes", "go_template", "tables", "humane"}
+
+
+@pytest.mark.parametrize("command", every(), ids=lambda command: command.name)
 def test_every_command_is_complete(command: object) -> None:
     from jupyter_containers.commands.model import Command
 
@@ -59,11 +72,11 @@ def test_an_unknown_verb_is_answered_with_what_may_be_meant(line: str, hint: str
 def test_the_overview_lists_every_verb() -> None:
     text = help_text.overview("prog")
     assert text.startswith("Usage: prog COMMAND")
-    for command in COMMANDS:
+    for command in every():
         assert f"\n  {command.name} " in text
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", every(), ids=lambda command: command.name)
 def test_the_help_of_a_verb_names_all_its_options(command: object) -> None:
     from jupyter_containers.commands.model import Command
 

@@ -52,7 +52,9 @@ def test_the_keyword_types_and_the_options_are_the_same_set() -> None:
 @pytest.mark.parametrize(
     "options",
     [RunOptions(name="-x"), RunOptions(pull="often"), RunOptions(cpus=0), RunOptions(workdir="relative"),
-     RunOptions(tty=True)],
+     RunOptions(restart="sometimes"), RunOptions(restart="always:3"), RunOptions(restart="on-failure:x"),
+     RunOptions(restart="always", remove=True), RunOptions(log_driver="syslog"), RunOptions(log_driver="nothing"),
+     RunOptions(log_opt=("max-size",)), RunOptions(log_opt=("nosuch=1",)), RunOptions(log_opt=("max-file=3",))],
 )  # fmt: skip
 def test_contradictions_are_refused(options: RunOptions) -> None:
     with pytest.raises(EngineError):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jupyter_containers.errors import Corrupt, InvalidInput, Unsupported
@@ -116,6 +116,7 @@ def test_the_running_interpreter_is_read_as_readelf_does() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 200))
+@example(noise=b"\0\1" + b"\0" * 15 + b"\1\0\0", keep=38)  # program headers where no file can reach
 def test_damaged_files_are_corrupt_and_never_anything_else(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, keep: int
 ) -> None:

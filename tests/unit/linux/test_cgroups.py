@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_containers.errors import Unsupported
-from jupyter_containers.linux import cgroups
+from jupyter_containers.linux import cgroup_figures, cgroups
 from jupyter_containers.linux.cgroup_files import PARENT
 from jupyter_containers.linux.cgroup_hierarchies import hierarchies, own_paths, topmost_writable
-from jupyter_containers.linux.cgroup_limits import v1_writes, v2_writes, weight_of_shares
-from jupyter_containers.linux.cgroups import CgroupHost
+from jupyter_containers.linux.cgroup_host import CgroupHost
+from jupyter_containers.linux.cgroup_limits import (
+    refused_by_v1,
+    refused_by_v2,
+    v1_writes,
+    v2_writes,
+    weight_of_shares,
+)
 from jupyter_containers.linux.device_filter import compile_rules
 
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jupyter_containers.linux.cgroups import CgroupPlan
-    from jupyter_containers.oci.runtime_spec import Resources
+    from jupyter_containers.oci.runtime_spec import DeviceCgroup, Resources
 
 HOST = CgroupHost.detect()
 MIB = 1 << 20
@@ -129,6 +135,103 @@ def test_limits_of_version_2() -> None:
         ("memory", "memory.max", "max"),
         ("memory", "memory.swap.max", "max"),
     ]
+
+
+REST: Resources = {
+    "memory": {"kernel": MIB, "kernelTCP": 2 * MIB, "useHierarchy": True, "limit": 0},
+    "cpu": {"burst": 5, "realtimePeriod": 7, "realtimeRuntime": 6, "idle": 1, "shares": 3},
+    "blockIO": {
+        "weight": 1000,
+        "leafWeight": 20,
+        "weightDevice": [{"major": 8, "minor": 0, "weight": 10, "leafWeight": 30}],
+        "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 600}],
+        "throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 0}],
+    },
+    "hugepageLimits": [{"pageSize": "2MB", "limit": 9}],
+    "network": {"classID": 1048577, "priorities": [{"name": "eth0", "priority": 5}]},
+    "rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}},
+    "unified": {"io.max": "8:0 rbps=1\n8:16 wbps=2"},
+}
+
+
+def test_the_other_limits_of_version_1() -> None:
+    assert v1_writes(REST) == [
+        ("memory", "memory.use_hierarchy", "1"),
+        ("memory", "memory.kmem.limit_in_bytes", "1048576"),
+        ("memory", "memory.kmem.tcp.limit_in_bytes", "2097152"),
+        ("cpu", "cpu.shares", "3"),
+        ("cpu", "cpu.cfs_burst_us", "5"),
+        ("cpu", "cpu.rt_period_us", "7"),
+        ("cpu", "cpu.rt_runtime_us", "6"),
+        ("cpu", "cpu.idle", "1"),
+        ("blkio", "blkio.bfq.weight|blkio.weight", "1000"),
+        ("blkio", "blkio.leaf_weight", "20"),
+        ("blkio", "blkio.bfq.weight_device|blkio.weight_device", "8:0 10"),
+        ("blkio", "blkio.leaf_weight_device", "8:0 30"),
+        ("blkio", "blkio.throttle.read_bps_device", "8:0 600"),
+        ("blkio", "blkio.throttle.write_iops_device", "8:16 0"),
+        ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes|hugetlb.2MB.limit_in_bytes", "9"),
+        ("net_cls", "net_cls.classid", "1048577"),
+        ("net_prio", "net_prio.ifpriomap", "eth0 5"),
+        ("rdma", "rdma.max", "mlx5_1 hca_handle=3 hca_object=10"),
+    ]
+
+
+def test_the_other_limits_of_version_2() -> None:
+    assert v2_writes(REST) == [
+        ("cpu", "cpu.idle", "1"),
+        ("cpu", "cpu.max.burst", "5"),
+        ("io", "io.bfq.weight|io.weight", "1000|default 10000"),
+        ("io", "io.bfq.weight|io.weight", "8:0 10|8:0 1"),
+        ("io", "io.max", "8:0 rbps=600"),
+        ("io", "io.max", "8:16 wiops=max"),
+        ("hugetlb", "hugetlb.2MB.rsvd.max|hugetlb.2MB.max", "9"),
+        ("rdma", "rdma.max", "mlx5_1 hca_handle=3 hca_object=10"),
+        ("io", "io.max", "8:0 rbps=1"),
+        ("io", "io.max", "8:16 wbps=2"),
+    ]
+    assert [controller for controller, _why in refused_by_v2(REST)] == ["memory", "cpu", "blkio"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [
+        ([(False, "a", -1, -1), (True, "c", 10, -1), (False, "c", 10, 229)], True),
+        ([(False, "a", -1, -1), (True, "c", 10, 229), (False, "c", 10, 229)], False),
+        ([(False, "a", -1, -1), (True, "c", 10, -1), (False, "b", 10, 229)], False),
+        ([(False, "c", -1, 229), (True, "c", 10, 229)], True),
+        ([(False, "c", 10, 229), (True, "c", 10, -1), (False, "a", -1, -1), (True, "c", 1, 3)], True),
+        ([(True, "c", 10, -1), (True, "a", -1, -1), (True, "c", 10, 229)], False),
+    ],
+)
+def test_device_rules_that_version_1_would_not_apply_are_found(
+    rules: list[tuple[bool, str, int, int]], *, refused: bool
+) -> None:
+    given = [
+        {"allow": allow, "type": kind, "major": major, "minor": minor, "access": "rw"}
+        for allow, kind, major, minor in rules
+    ]
+    assert bool(refused_by_v1(cast("list[DeviceCgroup]", given))) is refused
+
+
+def test_a_limit_goes_to_the_first_file_there_is(tmp_path: Path) -> None:
+    (tmp_path / "io.weight").write_text("")
+    writes = [(f"{tmp_path}/io.bfq.weight|io.weight", "500|default 4950")]
+    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": "", "writes": writes, "device_program": b""}
+    cgroups.apply(plan)
+    assert (tmp_path / "io.weight").read_text() == "default 4950"
+    plan["writes"] = [(f"{tmp_path}/a|b", "1")]
+    with pytest.raises(OSError, match="this kernel has no such limit"):
+        cgroups.apply(plan)
+
+
+def test_a_limit_below_what_is_used_is_refused_before_the_kernel_kills(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text("1000\n")
+    plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": str(tmp_path), "writes": [], "device_program": b""}
+    cgroups.check_usage(plan, 1000)
+    cgroups.check_usage(plan, -1)
+    with pytest.raises(OSError, match="1000 bytes are used"):
+        cgroups.check_usage(plan, 999)
 
 
 def test_weights_meet_where_the_versions_define_them() -> None:
@@ -239,7 +342,7 @@ def test_statistics_of_version_2(tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": str(tmp_path), "writes": [], "device_program": b""}
-    assert cgroups.stats(plan) == {
+    assert cgroup_figures.stats(plan) == {
         "cpu": 1_500_000,
         "cpu_user": 1_000_000,
         "cpu_system": 500_000,
@@ -262,7 +365,7 @@ def test_what_is_removed_already_is_no_error(tmp_path: Path) -> None:
     }
     cgroups.remove(plan)
     assert cgroups.processes(plan) == []
-    assert cgroups.stats(plan) == {}
+    assert cgroup_figures.stats(plan) == {}
     assert cgroups.oom_kills(plan) == 0
 
 
@@ -296,7 +399,7 @@ def test_a_process_that_takes_too_much_memory_is_killed_and_counted(made: list[C
     done = run_in(plan, "x = bytearray(200 << 20)")
     assert done.returncode == -signal.SIGKILL
     assert cgroups.oom_kills(plan) == 1
-    stats = cgroups.stats(plan)
+    stats = cgroup_figures.stats(plan)
     assert stats["memory_limit"] == 48 * MIB
     assert 40 * MIB < stats["memory_peak"] <= 48 * MIB
     assert stats["cpu"] > 0
@@ -337,7 +440,7 @@ def test_freezing_counting_and_killing(made: list[CgroupPlan]) -> None:
         assert cgroups.processes(plan) == [child.pid]
         assert os.sched_getaffinity(child.pid) == {0}
         assert cgroups.freeze(plan, frozen=True)
-        assert cgroups.stats(plan)["pids"] == 1
+        assert cgroup_figures.stats(plan)["pids"] == 1
         cgroups.kill(plan)
         assert child.wait(10) == -signal.SIGKILL
     assert cgroups.processes(plan) == []
@@ -349,11 +452,11 @@ def test_limits_of_a_running_container_change(made: list[CgroupPlan]) -> None:
     larger = HOST.plan(plan["name"], {"memory": {"limit": 96 * MIB, "swap": 96 * MIB}})
     assert larger is not None
     cgroups.apply(larger)
-    assert cgroups.stats(plan)["memory_limit"] == 96 * MIB
+    assert cgroup_figures.stats(plan)["memory_limit"] == 96 * MIB
     smaller = HOST.plan(plan["name"], {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}})
     assert smaller is not None
     cgroups.apply(smaller)
-    assert cgroups.stats(plan)["memory_limit"] == 32 * MIB
+    assert cgroup_figures.stats(plan)["memory_limit"] == 32 * MIB
 
 
 @needs("pids")
@@ -441,3 +544,17 @@ def test_a_busy_cgroup_is_reported_after_a_while(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(OSError, match="busy"):
             cgroups.remove(plan)
         child.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (CgroupHost("none", {}, reasons={"memory": "not writable", "": "not writable"}), "boot with cgroup v2"),
+        (CgroupHost("none", {}, reasons={"": "/sys/fs/cgroup is not writable for uid 1000"}), "Delegate=yes"),
+        (CgroupHost("v2", {}, "/sys/fs/cgroup/mine", ("pids",)), "Delegate=yes"),
+        (CgroupHost("none", {}, reasons={"": "no cgroup hierarchy is mounted"}), ""),
+    ],
+)
+def test_what_an_ordinary_user_can_do_for_limits(host: CgroupHost, words: str) -> None:
+    assert words in host.remedy
+    assert bool(words) == bool(host.remedy)

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_containers.linux import namespaces
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 STAT = b"4242 (a (strange) name) S 1 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200 0"
 
@@ -60,3 +63,30 @@ def test_files_are_written_in_one_call(tmp_path: Path) -> None:
     path.touch()
     namespaces.write_file(str(path), b"deny")
     assert path.read_bytes() == b"deny"
+
+
+def test_a_program_gains_by_its_mode_or_its_capabilities(tmp_path: Path) -> None:
+    program = tmp_path / "newuidmap"
+    program.touch(0o755)
+    if "NoNewPrivs:\t1" not in Path("/proc/self/status").read_text(encoding="ascii"):
+        assert "neither set-user-id root" in namespaces.why_no_gain(str(program))
+        program.chmod(0o4755)
+        assert namespaces.why_no_gain(str(program)) == ""
+    code = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)\n"
+        "from jupyter_containers.linux.namespaces import why_no_gain; print(why_no_gain(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(program)], capture_output=True, text=True, check=True)
+    assert "no_new_privs" in done.stdout
+
+
+def test_the_ids_of_another_user_namespace_are_counted(need_tool: Callable[[str], str]) -> None:
+    code = "from jupyter_containers.linux.namespaces import outer_ids; print(outer_ids())"
+    command = [need_tool("unshare"), "--user", "--map-root-user", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("this host allows no user namespaces here")
+    assert done.stdout.strip() == "1"
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        first = file.read().split() == ["0", "0", "4294967295"]
+    assert namespaces.in_user_namespace() is not first

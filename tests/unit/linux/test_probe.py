@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jupyter_containers.linux.cgroups import CgroupHost
+from jupyter_containers.linux.cgroup_host import CgroupHost
 from jupyter_containers.linux.probe import Facts, gather, probe_host, report
 
 if TYPE_CHECKING:
@@ -162,3 +162,31 @@ def test_root_that_can_unshare_is_on_the_highest_rung(tmp_path: Path) -> None:
     if facts.attempts["namespaces"]:
         pytest.skip("this root may not make namespaces")
     assert report(facts).rung == "root"
+
+
+@pytest.mark.parametrize(("ids", "rung"), [(1, "rootless-single-id"), (65_537, "rootless")])
+def test_root_of_another_user_namespace_is_no_root(ids: int, rung: str) -> None:
+    found = report(replace(ROOT, outer_ids=ids))
+    assert found.rung == rung
+    assert "user namespace this process is in" in found.summary
+    assert {finding.feature for finding in found.findings} >= {"/dev/net/tun", "rootless network"}
+
+
+def test_root_without_privileges_is_told_as_others_are() -> None:
+    found = report(replace(ROOT, attempts=USER.attempts, subuids=0))
+    assert found.rung == "rootless-single-id"
+    assert not found.finding("subordinate ids").ok
+
+
+def test_newuidmap_that_cannot_work_is_told() -> None:
+    found = report(replace(USER, no_gain="/usr/bin/newuidmap is neither set-user-id root nor has it capabilities"))
+    assert found.rung == "rootless-single-id"
+    assert found.finding("subordinate ids").remedy == "sudo chmod u+s /usr/bin/newuidmap"
+    found = report(replace(USER, no_gain="this process may gain no privileges (no_new_privs), as newuidmap has to"))
+    assert found.finding("subordinate ids").remedy == ""
+
+
+def test_a_store_where_nothing_can_be_executed_is_told() -> None:
+    found = report(replace(USER, store_options="rw,nosuid,noexec")).finding("store")
+    assert not found.ok
+    assert "noexec" in found.detail

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jupyter_containers.errors import InvalidInput, Unsupported
 from jupyter_containers.linux.seccomp import compile_filter
 from jupyter_containers.linux.seccomp_default import docker_profile
+from jupyter_containers.linux.seccomp_load import load_options
 from jupyter_containers.linux.syscall_table import X32_BIT, numbers
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 ALLOW, KILL_PROCESS, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS = ERRNO | 1, ERRNO | 38
-AUDIT = {"x86_64": 0xC000003E, "x32": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7}
+AUDIT = {"x86_64": 0xC000003E, "x32": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
 
 
 def run(program: bytes, arch: int, number: int, args: tuple[int, ...] = ()) -> int:
@@ -309,3 +310,53 @@ def test_a_profile_beyond_the_limit_of_the_kernel_is_refused() -> None:
 def test_the_default_filter_is_short() -> None:
     for machine in ("x86_64", "aarch64"):
         assert len(compile_filter(docker_profile((), (6, 1), arch=machine), arch=machine)) // 8 < 320
+
+
+def test_arm_programs_have_their_own_numbers_on_aarch64() -> None:
+    profile: Seccomp = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        "syscalls": [{"names": ["openat", "cacheflush", "socketcall", "mseal"], "action": "SCMP_ACT_ALLOW"}],
+    }
+    program = compile_filter(profile, arch="aarch64")
+    assert run(program, AUDIT["aarch64"], 56) == run(program, AUDIT["arm"], 322) == ALLOW
+    assert run(program, AUDIT["arm"], 0xF0002) == run(program, AUDIT["arm"], 462) == ALLOW
+    assert run(program, AUDIT["arm"], 56) == run(program, AUDIT["arm"], 102) == EPERM
+    del profile["architectures"][1]
+    assert run(compile_filter(profile, arch="aarch64"), AUDIT["arm"], 322) == KILL_PROCESS
+
+
+NOTIFYING: Seccomp = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "listenerPath": "/agent",
+    "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+}
+
+
+def test_an_agent_is_asked_about_calls() -> None:
+    program = compile_filter(NOTIFYING, arch="x86_64", agent=True)
+    assert run(program, AUDIT["x86_64"], numbers("x86_64")["mkdir"]) == 0x7FC00000
+    options = load_options({**NOTIFYING, "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"]})
+    assert options == {"seccomp_flags": 8 | 2, "seccomp_agent": {"path": "/agent", "metadata": ""}}
+    assert load_options({**NOTIFYING, "syscalls": []}) == {"seccomp_flags": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"listenerPath": ""}, "listenerPath"),
+        ({"defaultAction": "SCMP_ACT_NOTIFY"}, "default action"),
+        ({"flags": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"]}, "unknown flag"),
+        ({"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"], "syscalls": []}, "SCMP_ACT_NOTIFY only"),
+        ({"syscalls": [{"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}]}, "sendmsg must be allowed"),
+        ({"defaultAction": "SCMP_ACT_ERRNO"}, "sendmsg must be allowed"),
+    ],
+)
+def test_a_filter_that_cannot_be_loaded_so_is_refused(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(InvalidInput, match=word):
+        load_options({**NOTIFYING, **change})  # type: ignore[typeddict-item]  # the changes are fields of a profile
+
+
+def test_an_error_number_needs_an_action_that_has_one() -> None:
+    with pytest.raises(InvalidInput, match="SCMP_ACT_LOG takes no error number"):
+        compile_filter({"defaultAction": "SCMP_ACT_LOG", "defaultErrnoRet": 1}, arch="x86_64")

@@ -34,6 +34,7 @@ def test_a_long_line_is_not_cut_inside_a_character() -> None:
 
 def test_entries(tmp_path: Path) -> None:
     log = logging.Log({"path": str(tmp_path / "log")})
+    assert not (tmp_path / "log").exists()
     log.write("stdout", b'a "quoted" \xff\n')
     log.write("stderr", b"no newline")
     log.write("stdout", b"b")

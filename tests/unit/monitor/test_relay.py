@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,15 +118,41 @@ def test_input_waits_for_the_container_and_ends_with_its_client() -> None:
             got += len(os.read(read, 65536))
         loop.turn()
     os.close(client_write)
+    os.set_blocking(read, False)
     while not fed.closed:
-        got += len(os.read(read, 65536))
+        with suppress(BlockingIOError):
+            got += len(os.read(read, 65536))
         loop.turn()
+    os.set_blocking(read, True)
     while chunk := os.read(read, 65536):
         got += len(chunk)
     assert got == sent
     loop.forget(read)
     os.close(read)
     assert loop.idle()
+
+
+def test_a_client_that_leaves_just_before_its_input_ends_does_not_end_the_containers() -> None:
+    loop = Loop()
+    read, write = os.pipe()
+    client_read, client_write = os.pipe()
+    fed = relay.Input(loop, write, once=True, terminal=False)
+    fed.add(client_read)
+    os.close(client_write)
+    loop.turn()  # sees the end; that the client left is heard of by the next one only
+    fed.release(client_read)
+    again_read, again_write = os.pipe()
+    assert again_read == client_read  # the next client's has the number of the first one's
+    fed.add(again_read)
+    os.write(again_write, b"hello")
+    loop.turn()
+    assert os.read(read, 10) == b"hello"
+    loop.after("a look at timers", 0.001, lambda: None)
+    loop.turn()
+    assert not fed.closed
+    fed.abandon()
+    os.close(read)
+    os.close(again_write)
 
 
 def test_input_of_a_container_that_reads_no_more_is_dropped() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jupyter_containers.network.files import hostname_file, hosts_file, needs_upstream, resolv_conf
+from jupyter_containers.network.files import changed_hosts, hostname_file, hosts_file, needs_upstream, resolv_conf
 
 
 def test_hosts_names_the_container_and_what_was_added() -> None:
@@ -20,6 +20,12 @@ def test_the_host_has_a_name_for_who_asks() -> None:
     extra = [("host.docker.internal", "host-gateway")]
     assert "10.88.0.1\thost.docker.internal\n" in hosts_file("a", [], extra, gateway="10.88.0.1").decode()
     assert "host.docker.internal" not in hosts_file("a", [], extra).decode()
+
+
+def test_addresses_that_change_leave_the_rest_of_hosts() -> None:
+    before = b"10.0.0.2\tweb\n# mine\n10.0.0.22\tdb"
+    after = changed_hosts(before, "web.lan", gone=["10.0.0.2"], new=["10.0.1.2", "fd00::2"])
+    assert after == b"# mine\n10.0.0.22\tdb\n10.0.1.2\tweb.lan web\nfd00::2\tweb.lan web\n"
 
 
 def test_hostname() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from jupyter_containers import notebook
 from jupyter_containers.engine import Container, Image, RunResult
-from jupyter_containers.errors import ContainerFailed, ContainerNotFound, ImageNotFound, UsageError
+from jupyter_containers.errors import ContainerFailed, ContainerNotFound, ImageNotFound, SystemFailure, UsageError
 from jupyter_containers.events import Notice, Output, StepFinished, StepStarted
-from jupyter_containers.notebook.magics import Interrupted
+from jupyter_containers.notebook import grammar
+from jupyter_containers.notebook.failures import Interrupted
 from tests.support.fake_engine import CONTAINER_ID, FakeEngine, result
 
 Shell = Any
@@ -110,7 +111,7 @@ def test_an_interrupt_is_one_line_and_still_a_keyboard_interrupt(
     assert isinstance(outcome.error_in_exec, Interrupted)
     assert isinstance(outcome.error_in_exec, KeyboardInterrupt)
     shown = capsys.readouterr().out
-    assert "Interrupted: what the command had started was stopped and removed" in shown
+    assert "Interrupted: the container was ended; it is kept, for there was no --rm" in shown
     assert "File " not in shown
 
 
@@ -159,7 +160,7 @@ def test_results_are_kept_under_a_name(shell: Shell) -> None:
     frame = shell.user_ns["df"]
     assert isinstance(frame, pd.DataFrame)
     assert list(frame["name"]) == ["web", "old"]
-    run(shell, "%container --out=ids ps -aq")
+    run(shell, "%container --result=ids ps -aq")
     assert shell.user_ns["ids"][0] == CONTAINER_ID
     with pytest.raises(UsageError, match="not a name"):
         run(shell, "%container -o a-b ps")
@@ -186,8 +187,16 @@ def test_other_verbs_have_values(shell: Shell, capsys: pytest.CaptureFixture[str
 def test_help_is_printed(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     for source in ("%container", "%container --help", "%container help"):
         assert run(shell, source) is None
-        assert capsys.readouterr().out.startswith("Usage: %container [-o NAME] [--no-raise] [--quiet] COMMAND")
-    for source in ("%container run --help", "%container run?", "%container container run?", "%container help run"):
+        assert capsys.readouterr().out.startswith("Usage: %container [NOTEBOOK OPTIONS] COMMAND")
+    for source in (
+        "%container run --help",
+        "%container run?",
+        "%container container run?",
+        "%container help run",
+        "%%container run?",
+        "%container run ??",
+        "%container --quiet run?",
+    ):
         run(shell, source)
         assert capsys.readouterr().out.startswith("Usage: %container run [OPTIONS] IMAGE")
 
@@ -209,6 +218,38 @@ def test_mistakes_are_answered(shell: Shell) -> None:
     assert caught.value.hint == "see '%container --help'"
 
 
+def test_help_of_the_magic_lists_the_options_of_the_notebook(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    run(shell, "%container --help")
+    shown = capsys.readouterr().out
+    assert [option.long for option in grammar.OPTIONS if f"--{option.long}" not in shown] == []
+
+
+def test_settings_hold_for_the_notebook_and_a_line_is_stronger(
+    shell: Shell, fake: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.containers.ended = result(3)
+    run(shell, "%config ContainerMagics.no_raise = True")
+    assert run(shell, "%container run alpine x").exit_code == 3
+    with pytest.raises(ContainerFailed):
+        run(shell, "%container --no-raise=false run alpine x")
+    run(shell, "%config ContainerMagics.quiet = True")
+    capsys.readouterr()
+    run(shell, "%container run alpine x;")
+    assert capsys.readouterr().out == ""
+    run(shell, "%container --quiet=false run alpine x;")
+    assert capsys.readouterr().out == "hi\n"
+
+
+def test_what_the_system_refuses_is_no_traceback(shell: Shell, tmp_path: Path) -> None:
+    with pytest.raises(SystemFailure, match=r"build: the system refused: .*No such file or directory"):
+        run(shell, f"%container build --iidfile {tmp_path}/no/where .")
+
+
+def test_a_line_goes_on_after_a_backslash(shell: Shell, fake: FakeEngine) -> None:
+    run(shell, "x = %container run \\\n  --rm \\\n  alpine ls")
+    assert (fake.last("run")["image"], fake.last("run")["command"]) == ("alpine", ["ls"])
+
+
 def test_unloading_takes_everything_back(shell: Shell, fake: FakeEngine) -> None:
     run(shell, "%container ps")
     matchers = len(shell.Completer.custom_matchers)
@@ -217,6 +258,7 @@ def test_unloading_takes_everything_back(shell: Shell, fake: FakeEngine) -> None
     assert shell.find_line_magic("container") is None
     assert shell.find_cell_magic("container") is None
     assert len(shell.Completer.custom_matchers) == matchers - 1
+    assert not [each for each in shell.configurables if type(each).__name__ == "ContainerMagics"]
     assert notebook.question_mark_to_help not in shell.input_transformers_cleanup
     html = shell.display_formatter.formatters["text/html"]
     assert not [key for key in html.deferred_printers if key[0].startswith("jupyter_containers")]
@@ -256,3 +298,21 @@ def test_nothing_heavy_is_imported_by_loading(tmp_path: Path) -> None:
     assert imported == "set()"
     assert float(took) < 0.5  # 0.1 s on a machine that is not busy
     assert last == "False"
+
+
+def test_a_verb_is_explained(shell: Shell, fake: FakeEngine) -> None:
+    page = run(shell, "%container --explain ps")
+    assert page.words[0] == "Docker: docker ps"
+    assert list(page) == ["steps", "calls"]
+    assert isinstance(page.result, pd.DataFrame)
+    assert "docker ps" in page._repr_html_()
+    run(shell, "%container --explain -o kept run --rm alpine echo hi")
+    assert shell.user_ns["kept"].value.docker == "docker run --rm alpine echo hi"
+    assert isinstance(shell.user_ns["kept"].result, RunResult)
+    assert fake.last("run")["command"] == ["echo", "hi"]
+
+
+def test_a_verb_that_fails_is_explained_first(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageNotFound):
+        run(shell, "%container --explain history nothere")
+    assert "Docker: docker history nothere" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jupyter_containers.events import BuildFinished, Notice, StepError, StepFinished, StepOutput, StepStarted, Transfer
 from jupyter_containers.notebook.progress import INTERVAL, CellProgress
-from tests.unit.notebook.test_display import well_formed
+from tests.support.pages import well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -128,3 +128,10 @@ def test_a_head_line_goes_on_after_a_backslash() -> None:
 def test_variables_come_from_the_notebook_first() -> None:
     lookup = variable_lookup({"A": 1, "B": object(), "D": True}, {"A": "env", "B": "env", "C": "env"})
     assert [lookup(name) for name in "ABCDE"] == ["1", "env", "env", "True", None]
+
+
+def test_a_variable_that_cannot_be_one_is_named() -> None:
+    lookup = variable_lookup({"frame": [1], "nothing": None}, {"nothing": "env"})
+    assert lookup("nothing") == "env"
+    with pytest.raises(UsageError, match="frame is a list in the notebook"):
+        lookup("frame")

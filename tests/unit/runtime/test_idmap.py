@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jupyter_containers.linux import namespaces
 from jupyter_containers.runtime import idmap
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 def ordinary(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(idmap, "is_privileged", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(namespaces, "why_no_gain", lambda _program: "")
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -48,3 +50,10 @@ def test_without_the_programs_the_package_is_named(monkeypatch: pytest.MonkeyPat
     assert ordinary
     monkeypatch.setattr("shutil.which", lambda _name: None)
     assert "package uidmap" in idmap.choose().reason
+
+
+def test_programs_that_cannot_gain_privileges_are_of_no_use(ordinary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ordinary
+    monkeypatch.setattr(namespaces, "why_no_gain", lambda program: f"{program} is plain")
+    found = idmap.choose()
+    assert (found.kind, found.reason) == ("single", "/usr/bin/newuidmap is plain")

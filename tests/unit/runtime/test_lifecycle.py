@@ -32,7 +32,7 @@ def record(run: Path, monitor: int, init: int, *, start_time: int = 0, boot_id: 
 
 
 def status(run: Path) -> str:
-    return lifecycle.read_state(str(run), str(run)).status
+    return lifecycle.read_state(str(run)).status
 
 
 def ended_pid() -> int:
@@ -45,17 +45,17 @@ def test_every_state(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     dead = ended_pid()
     assert status(tmp_path) == "created"
     record(tmp_path, os.getpid(), process.pid)
-    state = lifecycle.read_state(str(tmp_path), str(tmp_path))
+    state = lifecycle.read_state(str(tmp_path))
     assert (state.status, state.pid, state.started_at) == ("running", process.pid, 5)
     record(tmp_path, dead, process.pid)
     assert status(tmp_path) == "orphaned"
     record(tmp_path, dead, dead)
-    state = lifecycle.read_state(str(tmp_path), str(tmp_path))
+    state = lifecycle.read_state(str(tmp_path))
     assert state.status == "dead"
     assert state.exit is not None
     assert state.exit["code"] == 137
     (tmp_path / "exit").write_text(json.dumps({"code": 4, "started_at": 9}))
-    state = lifecycle.read_state(str(tmp_path), str(tmp_path))
+    state = lifecycle.read_state(str(tmp_path))
     assert (state.status, state.started_at) == ("exited", 9)
 
 
@@ -64,7 +64,7 @@ def test_a_pid_used_again_and_another_boot_do_not_deceive(tmp_path: Path, proces
     assert status(tmp_path) == "dead"
     record(tmp_path, os.getpid(), process.pid, boot_id="another")
     assert status(tmp_path) == "dead"
-    lifecycle.kill_leftovers(str(tmp_path))
+    lifecycle.kill_leftovers(str(tmp_path), str(tmp_path))
     assert process.poll() is None
     assert status(tmp_path) == "created"
 
@@ -77,6 +77,6 @@ def test_a_record_cut_short_is_none(tmp_path: Path, content: str) -> None:
 
 def test_an_orphaned_init_is_killed(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     record(tmp_path, ended_pid(), process.pid)
-    lifecycle.kill_leftovers(str(tmp_path))
+    lifecycle.kill_leftovers(str(tmp_path), str(tmp_path))
     assert process.wait(10) == -9
     assert os.listdir(tmp_path) == []

@@ -33,14 +33,44 @@ def test_a_usual_configuration_is_fine() -> None:
         (lambda s: s["process"].update(args=["a\0b"]), "NUL"),
         (lambda s: s["process"].update(env=["NOVALUE"]), "NAME=value"),
         (lambda s: s["process"].update(env=["=x"]), "NAME=value"),
-        (lambda s: s["process"].update(cwd="relative"), "working directory must be absolute"),
-        (lambda s: s["mounts"].append({"destination": "x", "type": "tmpfs"}), "mount destination must be absolute"),
-        (lambda s: s["mounts"].append({"destination": "/x", "type": "bind"}), "no source"),
+        (lambda s: s["process"].update(cwd="relative"), "process.cwd: not an absolute path"),
+        (lambda s: s["mounts"].append({"type": "tmpfs"}), r"mounts\[6\].destination: a mount needs one"),
+        (lambda s: s["mounts"].append({"destination": "/x", "type": "bind"}), r"mounts\[6\].source: .* no source"),
+        (
+            lambda s: s["mounts"].append({"destination": "/x", "type": "tmpfs", "options": ["idmap"]}),
+            "id mapping needs",
+        ),
+        (
+            lambda s: s["mounts"].append({"destination": "/x", "source": "/", "options": ["bind"], "uidMappings": [1]}),
+            "given together",
+        ),
+        (lambda s: s["linux"].update(rootfsPropagation="upwards"), "not one of shared, slave"),
+        (lambda s: s["linux"]["namespaces"].append({"type": "user"}), "linux.uidMappings: a user namespace needs"),
+        (lambda s: s.update(domainname="x") or s["linux"]["namespaces"].pop(3), "needs a uts namespace"),
+        (lambda s: s["process"].update(ioPriority={"class": "IOPRIO_CLASS_RT", "priority": 8}), "not from 0 to 7"),
+        (lambda s: s["process"].update(scheduler={"policy": "SCHED_FAIR"}), "process.scheduler.policy: 'SCHED_FAIR'"),
+        (
+            lambda s: s["process"].update(scheduler={"policy": "SCHED_FIFO", "nice": 3}),
+            "scheduler.nice: only SCHED_OTHER",
+        ),
+        (lambda s: s["process"].update(scheduler={"policy": "SCHED_OTHER", "priority": 3}), "scheduler.priority: only"),
+        (
+            lambda s: s["process"].update(scheduler={"policy": "SCHED_OTHER", "period": 3}),
+            "period: only SCHED_DEADLINE",
+        ),
+        (lambda s: s["process"].update(execCPUAffinity={"final": "3-1"}), "final: '3-1' is no list"),
+        (lambda s: s["linux"].update(intelRdt={}), "linux.intelRdt"),
+        (lambda s: s["linux"].update(personality={"domain": "BSD"}), "linux.personality.domain"),
+        (lambda s: s["linux"].update(memoryPolicy={"mode": "MPOL_BIND"}), "MPOL_BIND needs nodes"),
+        (lambda s: s["linux"].update(memoryPolicy={"mode": "MPOL_LOCAL", "nodes": "0"}), "MPOL_LOCAL takes no nodes"),
+        (lambda s: s["linux"].update(timeOffsets={"monotonic": {"secs": 1}}), "need a time namespace"),
+        (lambda s: s["linux"].update(timeOffsets={"realtime": {"secs": 1}}), "no clock of a time namespace"),
+        (lambda s: s["linux"].update(timeOffsets={"boottime": {"nanosecs": 10**9}}), "not less than a second"),
         (lambda s: s["linux"]["namespaces"].append({"type": "pid"}), "given twice"),
         (lambda s: s["linux"]["namespaces"].append({"type": "colour"}), "unknown namespace"),
         (lambda s: s["linux"].update(namespaces=[{"type": "pid"}]), "needs a mount namespace"),
-        (lambda s: s["linux"].update(namespaces=[{"type": "mount"}]), "host name needs a uts"),
-        (lambda s: s["linux"].update(maskedPaths=["x"]), "masked path must be absolute"),
+        (lambda s: s["linux"].update(namespaces=[{"type": "mount"}]), "hostname: setting it needs a uts"),
+        (lambda s: s["linux"].update(maskedPaths=["x"]), r"maskedPaths\[0\]: not an absolute path"),
         (lambda s: s["linux"].update(sysctl={"vm.swappiness": "1"}), "would change the host"),
         (lambda s: s["linux"].update(sysctl={"net.ipv4/../../kernel/panic": "1"}), "not the name"),
     ],
@@ -91,6 +121,9 @@ def test_limits() -> None:
     limited = spec()
     limited["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]
     assert plan.rlimits(limited, known) == [(resource.RLIMIT_NOFILE, 1, 2)]
+    for hard, signed in ((2**63 - 1, 2**63 - 1), (2**63, -(2**63)), (2**64 - 1, resource.RLIM_INFINITY), (-1, -1)):
+        limited["process"]["rlimits"] = [{"type": "RLIMIT_CORE", "soft": 1, "hard": hard}]
+        assert plan.rlimits(limited, known) == [(resource.RLIMIT_CORE, 1, signed)]
     for wrong, text in (
         ([{"type": "RLIMIT_X", "soft": 1, "hard": 2}], "unknown"),
         ([{"type": "RLIMIT_CORE", "soft": 3, "hard": 2}], "above"),

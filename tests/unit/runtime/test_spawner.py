@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,8 @@ from jupyter_containers.errors import StartFailed, Unsupported
 from jupyter_containers.linux import namespaces
 from jupyter_containers.runtime import spawner as spawning
 from jupyter_containers.runtime.idmap import IdMap
-from jupyter_containers.runtime.spawner import Spawner, sealed_copy
+from jupyter_containers.runtime.seal import sealed_copy
+from jupyter_containers.runtime.spawner import Spawner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +50,48 @@ def test_the_small_process_is_started_when_needed_and_ends() -> None:
     assert namespaces.start_time(last) == 0
 
 
+def opened(pid: int) -> list[str]:
+    """What a process has open."""
+    return [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+
+
+def test_no_descriptor_of_the_engine_is_open_in_it_nor_in_what_it_starts() -> None:
+    read, write = os.pipe()  # what a library leaves inheritable
+    os.set_inheritable(read, True)
+    try:
+        with Spawner() as spawner:
+            spawner.start()
+            found = opened(spawner.pid)
+            worker = spawner.start_worker([shutil.which("sleep") or "", "60"], {5: write})
+            deadline = time.monotonic() + 30
+            while not os.readlink(f"/proc/{worker.pid}/exe").endswith(("sleep", "busybox", "coreutils")):
+                assert time.monotonic() < deadline
+            given = opened(worker.pid)
+            worker.close()
+        pipe = os.readlink(f"/proc/self/fd/{write}")
+    finally:
+        os.close(read)
+        os.close(write)
+    assert not [each for each in found if each == pipe or each.startswith("/memfd:python")]
+    assert sorted(given) == sorted(["/dev/null", "/dev/null", "/memfd:spawner-errors (deleted)", pipe])
+
+
+def test_one_that_was_killed_is_reaped_when_the_next_is_started() -> None:
+    with Spawner() as spawner:
+        spawner.start()
+        pid = spawner.pid
+        os.kill(pid, signal.SIGKILL)
+        while namespaces.start_time(pid):
+            os.sched_yield()
+        spawner.start_worker([shutil.which("true") or ""], {}).close()
+        assert spawner.pid != pid
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
 def test_only_small_modules_are_imported() -> None:
     code = "import sys; print(' '.join(sorted(sys.modules)))"
-    bootstrap = spawning._BOOTSTRAP.replace("main(int(sys.argv[2]), sys.argv[3])", code)
+    bootstrap = spawning._BOOTSTRAP.replace(spawning._BOOTSTRAP.splitlines()[-1], code)
     package = os.path.dirname(os.path.dirname(spawning.__file__))
     read, write = os.pipe()
     pid = os.posix_spawn(
@@ -103,3 +145,13 @@ def test_newuidmap_is_quoted_when_it_refuses(monkeypatch: pytest.MonkeyPatch, tm
                 spawner.start()
             assert caught.value.step == "id maps"
             assert spawner.pid == 0
+
+
+def test_a_kernel_that_runs_nothing_from_memory_is_told_by_its_sysctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_name: str, _flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(StartFailed, match=r"vm\.memfd_noexec") as caught:
+        sealed_copy(sys.executable)
+    assert caught.value.hint == "sudo sysctl -w vm.memfd_noexec=1"

@@ -52,3 +52,16 @@ def test_the_end_is_no_message(pair: tuple[socket.socket, socket.socket]) -> Non
     assert wire.receive(far) == (None, [])
     with pytest.raises(BrokenPipeError):
         wire.send(far, {"kind": "x"})
+
+
+def test_what_was_said_before_the_end_is_heard_though_our_own_message_was_not_read(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = pair
+    wire.send(near, {"kind": "go"})
+    wire.send(far, {"kind": "failed", "step": "mounts"})
+    wire.send(far, {"kind": "failed", "step": "more"})
+    far.close()  # the init of a container ends before it comes to the gate
+    assert wire.receive(near, socket.MSG_DONTWAIT) == ({"kind": "failed", "step": "mounts"}, [])
+    assert wire.receive(near, socket.MSG_DONTWAIT) == ({"kind": "failed", "step": "more"}, [])
+    assert wire.receive(near, socket.MSG_DONTWAIT) == (None, [])

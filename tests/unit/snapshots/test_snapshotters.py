@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,34 @@ class SnapshotterSuite:
         again = snapshotter.unpack(chain, Path("/nowhere"), diff_id=image.diff_ids[0], parents=[])
         assert again == info
         assert directory.stat().st_ino == inode
+
+    def test_a_layer_made_from_a_list_is_the_one_that_its_archive_gives(
+        self, image: Image, snapshotter: Snapshotter, tmp_path: Path
+    ) -> None:
+        items = [Item("d", "dir", 0o711, mtime=5), Item("d/new", source=b"12"), Item("old", "link", target="d/new")]
+        image.add(Item("d", "dir", 0o700), Item("d/old", source=b"1"))
+        chain = chain_ids([*image.diff_ids, image.blob(*items)])[-1]
+        seen: list[LayerInfo | None] = []
+        with image.store.ingest() as ingest:
+            written = snapshotter.make(image.chains, items, ingest, lambda: seen.append(snapshotter.info(chain)))
+            assert (seen, ingest.hashed()) == ([None], written.digest)
+        made = snapshotter.info(chain)
+        other = Image(tmp_path / "other", type(self).factory(tmp_path / "other"))
+        other.add(Item("d", "dir", 0o700), Item("d/old", source=b"1"))
+        assert made == other.add(*items)
+        for one, two in zip(snapshotter.layer_dirs([chain]), other.snapshotter.layer_dirs([chain]), strict=True):
+            assert sorted(os.listdir(one / "d")) == ["new"]
+            with LayerView([one]) as left, LayerView([two]) as right:
+                assert [replace(node, inode=(0, 0)) for node in left.walk("")] == [
+                    replace(node, inode=(0, 0)) for node in right.walk("")
+                ]
+
+    def test_a_layer_that_cannot_be_made_leaves_nothing(self, image: Image, snapshotter: Snapshotter) -> None:
+        items = [Item("f", source=Path("/nowhere/f"))]
+        with image.store.ingest() as ingest, pytest.raises(NotFound):
+            snapshotter.make([], items, ingest, lambda: pytest.fail("stored"))
+        assert list(snapshotter.chains()) == []
+        assert snapshotter.sweep() == 0
 
     def test_directories_are_listed_top_first(self, image: Image, snapshotter: Snapshotter) -> None:
         for name in ("one", "two", "three"):
@@ -351,13 +380,19 @@ class TestOverlay(SnapshotterSuite):
             )
         assert (mount["type"], mount["destination"]) == ("overlay", "/")
         assert mount["options"] == [
-            "lowerdir=" + ":".join(lowers),
+            "lowerdir=" + ":".join([*lowers, f"{tmp_path}/mountpoints"]),
             f"upperdir={scratch.upper}",
             f"workdir={scratch.work}",
             "index=off",
             "userxattr",
             "volatile",
         ]
+        below = {str(path.relative_to(tmp_path)): path.stat().st_mode for path in (tmp_path / "mountpoints").rglob("*")}
+        assert below == {
+            "mountpoints/etc": 0o040755,
+            "mountpoints/etc/hostname": 0o100644,
+            "mountpoints/etc/hosts": 0o100644,
+        }
         [mount] = OverlaySnapshotter(tmp_path, LocalTrees(), userxattr=False).mounts(image.chains, scratch)
         assert mount["options"][3:] == ["index=off", "metacopy=off", "redirect_dir=off"]
         [shown] = snapshotter.mounts(image.chains, None)

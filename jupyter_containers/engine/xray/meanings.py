@@ -1,0 +1,60 @@
+"""What the kernel's names stand for, a few words each. Sources: namespaces(7), capabilities(7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAMESPACES: Final = {
+    "user": "which users and groups there are, and whose privileges count",
+    "mount": "which files there are",
+    "pid": "which processes there are, and their numbers",
+    "network": "interfaces, addresses, routes, ports, firewall",
+    "ipc": "System V objects and message queues",
+    "uts": "host name",
+    "cgroup": "what /proc/self/cgroup shows as the root",
+    "time": "the clocks that count from the machine's start",
+}
+
+CAPABILITIES: Final = {
+    "CAP_CHOWN": "give files to other users",
+    "CAP_DAC_OVERRIDE": "read, write and execute whatever the modes say",
+    "CAP_DAC_READ_SEARCH": "read whatever the modes say",
+    "CAP_FOWNER": "do what only a file's owner may",
+    "CAP_FSETID": "keep set-user-id bits of what is changed",
+    "CAP_KILL": "signal processes of other users",
+    "CAP_SETGID": "become another group",
+    "CAP_SETUID": "become another user",
+    "CAP_SETPCAP": "drop capabilities from the bounding set",
+    "CAP_LINUX_IMMUTABLE": "change immutable files",
+    "CAP_NET_BIND_SERVICE": "use ports below 1024",
+    "CAP_NET_BROADCAST": "broadcast (unused)",
+    "CAP_NET_ADMIN": "configure interfaces, routes, firewall",
+    "CAP_NET_RAW": "send packets of any kind: ping, spoofing",
+    "CAP_IPC_LOCK": "lock memory",
+    "CAP_IPC_OWNER": "use System V objects of others",
+    "CAP_SYS_MODULE": "load kernel modules",
+    "CAP_SYS_RAWIO": "reach hardware and memory directly",
+    "CAP_SYS_CHROOT": "chroot, and join mount namespaces",
+    "CAP_SYS_PTRACE": "trace and read other users' processes",
+    "CAP_SYS_PACCT": "switch accounting on",
+    "CAP_SYS_ADMIN": "mount, and much else: nearly root",
+    "CAP_SYS_BOOT": "restart the machine, load another kernel",
+    "CAP_SYS_NICE": "raise priorities",
+    "CAP_SYS_RESOURCE": "go beyond limits",
+    "CAP_SYS_TIME": "set the clock",
+    "CAP_SYS_TTY_CONFIG": "configure and hang up terminals",
+    "CAP_MKNOD": "make device nodes",
+    "CAP_LEASE": "take leases on files",
+    "CAP_AUDIT_WRITE": "write to the audit log",
+    "CAP_AUDIT_CONTROL": "configure auditing",
+    "CAP_SETFCAP": "give files capabilities",
+    "CAP_MAC_OVERRIDE": "override security modules (Smack)",
+    "CAP_MAC_ADMIN": "configure security modules (Smack)",
+    "CAP_SYSLOG": "read kernel messages and addresses",
+    "CAP_WAKE_ALARM": "wake the machine up",
+    "CAP_BLOCK_SUSPEND": "keep the machine awake",
+    "CAP_AUDIT_READ": "read the audit log",
+    "CAP_PERFMON": "measure the kernel and other processes",
+    "CAP_BPF": "load programs into the kernel",
+    "CAP_CHECKPOINT_RESTORE": "restore processes with their pids",
+}

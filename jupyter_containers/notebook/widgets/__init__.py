@@ -1,0 +1,124 @@
+"""Widgets: live views of containers, for notebooks with anywidget. Without it each is a table as of now.
+
+::
+
+    from jupyter_containers.notebook import widgets
+
+    widgets.dashboard()
+    widgets.logs("web")
+"""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from jupyter_containers.commands import results
+from jupyter_containers.engine.views import Exec
+from jupyter_containers.errors import UsageError
+from jupyter_containers.notebook.widgets import static
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jupyter_containers.commands.results import Result
+    from jupyter_containers.engine import Engine
+    from jupyter_containers.events import EventSink
+    from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole
+
+__all__ = ["dashboard", "files", "logs", "run_form", "stats", "terminal"]
+
+_MISSING = "Live views need anywidget: pip install 'ipycontainers[widgets]', then restart the kernel."
+
+
+def available() -> bool:
+    """Whether there is what live widgets need."""
+    return find_spec("anywidget") is not None
+
+
+def dashboard(*, engine: Callable[[], Engine] | None = None) -> Any:
+    """All containers, with start, stop, remove, logs and exec; up to date while it is looked at."""
+    engine = engine or _engine()
+    if not available():
+        return static.containers(engine()).with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.dashboard import Dashboard  # noqa: PLC0415 - anywidget is optional
+
+    return Dashboard(engine)
+
+
+def logs(name: str, *, tail: int | None = None, engine: Callable[[], Engine] | None = None) -> Any:
+    """The log of a container as it grows, with a search; at first its last lines, ``tail`` of them."""
+    engine = engine or _engine()
+    if not available():
+        return static.log(engine(), name).with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.log_viewer import LogViewer  # noqa: PLC0415 - anywidget is optional
+
+    return LogViewer(engine, name, tail=tail)
+
+
+def stats(*names: str, interval: float = 1.0, engine: Callable[[], Engine] | None = None) -> Any:
+    """Plots of what containers use, every ``interval`` seconds; without names of all that run."""
+    engine = engine or _engine()
+    if not available():
+        return static.figures(engine(), names).with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.figures import Figures  # noqa: PLC0415 - anywidget is optional
+
+    return Figures(engine, names, interval=interval)
+
+
+def files(name: str, path: str = "/", *, volume: bool = False, engine: Callable[[], Engine] | None = None) -> Any:
+    """The files of a container, or of a volume: directories, text, small downloads."""
+    engine = engine or _engine()
+    if not available():
+        parts = engine().volumes if volume else engine().containers
+        found = parts.list_files(name, path)
+        return static.directory(f"Files of {name}", found).with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.files import Files  # noqa: PLC0415 - anywidget is optional
+
+    return Files(engine, name, path, volume=volume)
+
+
+def run_form(*words: str, engine: Callable[[], Engine] | None = None) -> Any:
+    """A form that runs a container; ``words`` are what stands after ``run`` at first."""
+    engine = engine or _engine()
+    if not available():
+        return static.Static.of_text("A form for run").with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.run_form import RunForm  # noqa: PLC0415 - anywidget is optional
+
+    return RunForm(engine, words)
+
+
+def terminal(
+    name: str, command: Sequence[str] = ("sh",), *, engine: Callable[[], Engine] | None = None, **keywords: Any
+) -> Any:
+    """A terminal with a command in a running container; ``keywords`` are those of ``engine.containers.exec``."""
+    engine = engine or _engine()
+
+    def work(sink: EventSink, console: WidgetConsole) -> Result:
+        result = engine().containers.exec(name, command, stdin=b"", sink=sink, console=console, tty=True, **keywords)
+        return results.Lines(()) if isinstance(result, Exec) else results.Ran(result, "exec")
+
+    return open_terminal(engine, f"exec -it {name} {shlex.join(command)}", work)
+
+
+def open_terminal(engine: Callable[[], Engine], title: str, work: Callable[[EventSink, WidgetConsole], Result]) -> Any:
+    """A terminal for a verb, which is given where its output goes and the console."""
+    if not available():
+        return static.Static.of_text(f"{title}: a terminal").with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.terminal import Terminal  # noqa: PLC0415 - anywidget is optional
+
+    return Terminal(engine, title, work)
+
+
+def _engine() -> Callable[[], Engine]:
+    """That of the magics, which a kernel has one of."""
+    from IPython.core.getipython import get_ipython  # noqa: PLC0415 - on use
+
+    from jupyter_containers.notebook import load, session_of  # noqa: PLC0415 - the same
+
+    shell = get_ipython()
+    if shell is None:
+        raise UsageError("there is no notebook here", hint="give the engine: engine=lambda: Engine()")
+    load(shell)
+    return session_of(shell).engine

@@ -1,0 +1,75 @@
+"""``%container -w VERB``: which widget shows a verb, and the terminal of ``run -it`` and ``exec -it``."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jupyter_containers.errors import UsageError
+from jupyter_containers.notebook import attendance, widgets
+from jupyter_containers.records import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jupyter_containers.commands.context import Context
+    from jupyter_containers.commands.model import Arguments
+    from jupyter_containers.commands.results import Result
+    from jupyter_containers.events import EventSink
+    from jupyter_containers.notebook.grammar import Request
+    from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole
+
+_SHOWN = "ps, logs, stats, diff, volume inspect, run, exec -it"
+
+
+def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], Any] | None:
+    """What makes the widget of a verb; None when it was not ``asked`` for and the verb does without.
+
+    Raises
+    ------
+    UsageError
+        for a verb that no widget shows.
+    """
+    verb, arguments = request.command.name, request.arguments
+    if verb in {"run", "exec"} and arguments.flag("interactive") and arguments.flag("tty"):
+        carried = bool(attendance.NAMES & set(arguments.options))
+        return None if carried or not (asked or widgets.available()) else partial(_terminal, request, context)
+    names, engine = arguments.positionals, context.engine
+    makers: dict[str, Callable[[], Any]] = {
+        "ps": lambda: widgets.dashboard(engine=engine),
+        "logs": lambda: widgets.logs(names[0], tail=_tail(arguments), engine=engine),
+        "stats": lambda: widgets.stats(*names, interval=arguments.decimal("interval") or 1.0, engine=engine),
+        "diff": lambda: widgets.files(names[0], engine=engine),
+        "volume inspect": lambda: widgets.files(names[0], volume=True, engine=engine),
+        "run": lambda: widgets.run_form(*_words(arguments), engine=engine),
+    }
+    if verb not in makers:
+        raise UsageError(f"{verb} has no widget", hint=f"-w goes with {_SHOWN}")
+    return makers[verb]
+
+
+def _terminal(request: Request, context: Context) -> Any:
+    def work(sink: EventSink, console: WidgetConsole) -> Result:
+        own = replace(context, sink=sink, stdin=b"", console=lambda keys, _sig_proxy: console.with_keys(keys))
+        return request.command.handler(own, request.arguments)
+
+    title = f"{request.command.name} -it {shlex.join(request.arguments.positionals)}"
+    return widgets.open_terminal(context.engine, title, work)
+
+
+def _tail(arguments: Arguments) -> int | None:
+    """How many lines ``--tail`` asks for; None for all."""
+    text = arguments.text("tail")
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _words(arguments: Arguments) -> list[str]:
+    """What was given, as the words of a command line again."""
+    pairs = [
+        (name, each)
+        for name, value in arguments.options.items()
+        for each in (value if isinstance(value, tuple) else (value,))
+    ]
+    words = [f"--{name}" if each is True else f"--{name}={'false' if each is False else each}" for name, each in pairs]
+    return [*words, *arguments.positionals]

@@ -1,0 +1,136 @@
+"""Logs, figures, files and the form of a run, in JupyterLab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jupyter_containers.engine import Engine
+    from tests.browser.conftest import Notebook
+
+pytestmark = pytest.mark.root
+
+TALK = """\
+seq -f 'request %g: 200' 1 30000; echo 'request 30001: 404 <b>lost</b>' >&2
+until [ -e /go ]; do sleep 0.1; done; echo 'request 30002: 404'
+"""
+FILES = r"mkdir -p /srv/site; printf '<h1>Hello</h1>\n' > /srv/site/index.html; ln -s site /srv/now; exec sleep 1000"
+
+
+def test_a_log_is_searched_while_it_grows(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
+) -> None:
+    engine.containers.run("starter", ["sh", "-c", TALK], detach=True, name="web")
+    notebook = open_notebook("%container -w logs web")
+    notebook.run()
+    viewer = notebook.widget("Log of web")
+    viewer.get_by_text("request 30001: 404 <b>lost</b>", exact=True).wait_for()  # as text
+    assert viewer.locator(".jc-line").count() <= 5000
+    viewer.get_by_role("searchbox").focus()
+    notebook.page.keyboard.type("404")
+    viewer.get_by_text("1 line with “404”").wait_for()
+    engine.containers.exec("web", ["touch", "/go"])
+    viewer.get_by_text("2 lines with “404”").wait_for()
+    notebook.page.keyboard.press("Enter")
+    viewer.get_by_text("1 of 2 lines with “404”").wait_for()
+    viewer.get_by_label("only these").check()
+    assert viewer.locator(".jc-line:visible").all_text_contents() == [
+        "request 30001: 404 <b>lost</b>",
+        "request 30002: 404",
+    ]
+    viewer.get_by_text("The container has ended").wait_for()
+    picture("widgets-logs", viewer)
+    saved = notebook.save().cells[1].outputs[0].data
+    assert "request 30001: 404 &lt;b&gt;lost" in saved["text/html"]
+    notebook.reload()
+    notebook.widget("Log of web").get_by_text("request 30002: 404").wait_for()
+
+
+def test_what_containers_use_is_drawn(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
+) -> None:
+    work = "while :; do head -c 2000000 /dev/zero > /tmp/some; sleep 0.2; done"
+    engine.containers.run("starter", ["sh", "-c", work], detach=True, name="busy")
+    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="calm")
+    notebook = open_notebook("%container -w stats --interval 0.5")
+    notebook.run()
+    plots = notebook.widget("Figures")
+    for name in ("busy", "calm"):
+        plots.get_by_role("listitem").filter(has_text=f"{name}: ").wait_for()
+    notebook.page.wait_for_function(
+        """(each) => {
+            const paths = [...each.querySelectorAll('figure path')].map((path) => path.getAttribute('d'));
+            return paths.length >= 4 && paths[0].split('L').length > 5;
+        }""",
+        arg=plots.element_handle(),
+    )
+    words = plots.locator("figure title").first.text_content() or ""
+    assert words.startswith("CPU: ")
+    assert "busy " in words
+    assert "calm " in words
+    picture("widgets-stats", plots)
+    engine.containers.stop("calm", time=0)
+    plots.get_by_role("listitem").filter(has_text="calm: does not run").wait_for()
+
+
+def test_files_are_looked_at_and_fetched(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
+) -> None:
+    engine.containers.run("starter", ["sh", "-c", FILES], detach=True, name="web")
+    engine.containers.run("starter", ["sh", "-c", "echo kept > /v/note"], remove=True, volume=["data:/v"])
+    notebook = open_notebook("%container -w diff web", "%container -w volume inspect data")
+    notebook.run()
+    files = notebook.widget("Files of web")
+    press = notebook.page.keyboard.press
+    files.get_by_role("button", name="Open directory srv").focus()
+    press("Enter")
+    files.get_by_role("button", name="Open link now").focus()
+    press("Enter")
+    files.get_by_role("button", name="View index.html").focus()
+    press("Enter")
+    content = files.get_by_label("Content of /srv/now/index.html")
+    content.get_by_text("<h1>Hello</h1>").wait_for()
+    picture("widgets-files", files)
+    with notebook.page.expect_download() as download:
+        files.get_by_role("button", name="Download index.html").click()
+    assert download.value.suggested_filename == "index.html"
+    assert Path(download.value.path()).read_text() == "<h1>Hello</h1>\n"
+    files.get_by_role("button", name="Go to /srv", exact=True).click()
+    files.get_by_text("2 names in /srv").wait_for()
+    volume = notebook.widget("Volume data")
+    volume.get_by_role("button", name="View note").click()
+    volume.get_by_text("kept").wait_for()
+
+
+def test_a_container_is_run_by_a_form(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
+) -> None:
+    notebook = open_notebook("%container -w run --rm -e GREETING=hello starter sh -c 'echo $GREETING'")
+    notebook.run()
+    form = notebook.widget("Run a container")
+    line = form.get_by_label("The line that does the same")
+    line.get_by_text("%container run --rm --env=GREETING=hello starter sh -c 'echo $GREETING'").wait_for()
+    form.get_by_role("combobox", name="Option to add").select_option("hostname")
+    form.get_by_role("textbox", name="--hostname").fill("box")
+    command = form.get_by_role("textbox", name="Command")
+    command.fill("sh -c 'echo $GREETING from $(hostname); exit 3'")
+    line.get_by_text("--hostname=box").wait_for()
+    command.press("Enter")
+    form.get_by_role("log").get_by_text("hello from box").wait_for()
+    form.get_by_text("exit status 3").wait_for()
+    picture("widgets-run", form)
+    assert engine.containers.list(all=True) == []
+    command.fill("sleep 1000")
+    line.get_by_text("sleep 1000").wait_for()
+    form.get_by_role("button", name="Run the container").click()
+    form.get_by_text("It runs …").wait_for()
+    form.get_by_role("button", name="Stop the container").click()
+    form.get_by_text("Ended: ").wait_for()
+    command.fill("echo 'open")
+    line.get_by_text("the command cannot be read").wait_for()
+    assert form.get_by_role("button", name="Run the container").is_disabled()

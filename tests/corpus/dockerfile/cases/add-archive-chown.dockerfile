@@ -1,0 +1,2 @@
+FROM alpine
+ADD --chown=alice:staff archive.tar /owned/

@@ -1,0 +1,4 @@
+FROM alpine
+WORKDIR /w
+ADD archive.tar .
+ADD archive.tar sub

@@ -1,0 +1,5 @@
+FROM alpine
+CMD ["x"]
+ENTRYPOINT ["y"]
+CMD []
+ENTRYPOINT []

@@ -1,0 +1,4 @@
+FROM alpine
+CMD ["kept"]
+ENTRYPOINT ["/bin/a"]
+CMD ["over"]

@@ -1,0 +1,4 @@
+FROM alpine AS base
+CMD ["from", "base"]
+FROM base
+ENTRYPOINT ["/bin/a"]

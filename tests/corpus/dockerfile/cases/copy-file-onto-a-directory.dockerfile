@@ -1,0 +1,4 @@
+FROM alpine
+RUN mkdir /place
+COPY wide /w
+COPY hollow/ /w/f1/

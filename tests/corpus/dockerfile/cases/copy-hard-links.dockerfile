@@ -1,0 +1,3 @@
+FROM alpine
+COPY wide /w
+COPY . /all

@@ -1,0 +1,3 @@
+FROM alpine
+COPY ignored /i
+COPY . /all/

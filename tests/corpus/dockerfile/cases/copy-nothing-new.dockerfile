@@ -1,0 +1,4 @@
+FROM alpine
+COPY a /a
+COPY a /a
+COPY hollow /

@@ -1,0 +1,3 @@
+FROM alpine
+COPY a /link
+RUN cat /link /x/file > /seen

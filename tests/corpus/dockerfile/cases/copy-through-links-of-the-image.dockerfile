@@ -1,0 +1,4 @@
+FROM alpine
+COPY a /dirlink/
+COPY src /dirlink
+COPY b /dirlink/below/b

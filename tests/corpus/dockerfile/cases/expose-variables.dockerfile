@@ -1,0 +1,3 @@
+FROM alpine
+ARG PORTS="8000 8001/udp"
+EXPOSE $PORTS

@@ -1,0 +1,3 @@
+ARG NAME
+FROM ${NAME:-alpine}
+RUN echo x > /x.txt

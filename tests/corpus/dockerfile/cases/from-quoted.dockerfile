@@ -1,0 +1,3 @@
+ARG TAG=1
+FROM "alpine:${TAG}" AS x
+RUN echo quoted > /1

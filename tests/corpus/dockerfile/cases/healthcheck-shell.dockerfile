@@ -1,0 +1,2 @@
+FROM alpine
+HEALTHCHECK --interval=30s CMD a -f http://localhost/ || exit 1

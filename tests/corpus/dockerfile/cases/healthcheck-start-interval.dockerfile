@@ -1,0 +1,2 @@
+FROM alpine
+HEALTHCHECK --start-period=1m --start-interval=2s CMD true

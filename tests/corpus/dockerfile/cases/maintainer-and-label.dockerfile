@@ -1,0 +1,3 @@
+FROM alpine
+MAINTAINER Someone <someone@example.org>
+LABEL org.opencontainers.image.authors=other

@@ -1,0 +1,3 @@
+FROM alpine
+USER nobody-at-all
+RUN true

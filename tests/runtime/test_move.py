@@ -1,0 +1,208 @@
+"""A container goes to another store with all it has; killed at any step, either side, it is in one place."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jupyter_containers.engine import Engine, RunResult
+from jupyter_containers.errors import Conflict, EngineError, Unavailable, Unsupported
+from tests.support import leaks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCRIPT = ["sh", "-c", "echo begun; exec sleep 10000"]
+
+
+@pytest.fixture
+def other(store_root: Path) -> Iterator[Path]:
+    """Another store, whose containers are removed in the end."""
+    root = store_root.with_name(f"{store_root.name}o")
+    before = leaks.take(root)
+    yield root
+    with Engine(root) as engine:
+        for row in engine.containers.list(all=True):
+            engine.containers.remove(row.id, force=True)
+    assert leaks.remaining(root, before) == []
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def box(engine: Engine) -> Engine:
+    """An engine with a container ``job`` that has written to its layer and to a volume, and runs."""
+    engine.images.pull("starter")
+    engine.containers.run(
+        "starter", SCRIPT, detach=True, network="none", name="job", volume="kept:/kept", env={"A": "b"}
+    )
+    sh(
+        engine,
+        "echo mine > /mine; echo kept > /kept/file; rm /etc/hostname /usr/share/udhcpc -rf; chmod 700 /tmp; mkdir /d",
+    )
+    return engine
+
+
+def sh(engine: Engine, script: str) -> str:
+    done = engine.containers.exec("job", ["sh", "-c", script])
+    assert isinstance(done, RunResult)
+    return done.stdout
+
+
+LOOK = "cat /mine /kept/file; echo $A; ls -d /usr/share/udhcpc /d 2>/dev/null; stat -c '%a %u' /tmp / /kept"
+
+
+def test_a_container_is_moved_with_all_it_has(box: Engine, other: Path) -> None:
+    before, identity = sh(box, LOOK), box.containers.get("job").id
+    moved = box.containers.move("job", str(other), time=0)
+    assert (moved.name, moved.started, moved.failed) == ("job", True, "")
+    assert box.containers.list(all=True) == []
+    assert box.volumes.list() == []
+    with Engine(other) as engine:
+        assert engine.containers.get("job").id == identity
+        assert sh(engine, LOOK) == before
+        assert [entry.data for entry in engine.containers.logs("job")] == [b"begun\n", b"begun\n"]
+        assert [row.name for row in engine.volumes.list()] == ["kept"]
+        assert [row.repository for row in engine.images.list()] == ["starter"]
+        moved = engine.containers.move("job", os.environ["JUPYTER_CONTAINERS_ROOT"], start=False, time=0)
+        assert moved.started is None
+        assert engine.containers.list(all=True) == []
+    box.containers.start("job")
+    assert sh(box, LOOK) == before
+
+
+def test_what_cannot_be_moved_stays_and_runs(box: Engine, other: Path) -> None:
+    pid = box.containers.list()[0].pid
+    with Engine(other) as engine:
+        engine.images.pull("starter")
+        engine.containers.create("starter", ["true"], name="job")
+        with pytest.raises(Conflict, match='name "job" is already in use'):
+            box.containers.move("job", str(other))
+        engine.containers.remove("job")
+        engine.volumes.create("kept")
+        with pytest.raises(Conflict, match='volume name "kept"'):
+            box.containers.move("job", str(other))
+        assert [row.name for row in engine.containers.list(all=True)] == []
+    with pytest.raises(EngineError, match="invalid target"):
+        box.containers.move("job", "nowhere")
+    with pytest.raises(Unavailable, match="broke off"):
+        box.containers.move("job", "/proc/nowhere")
+    with pytest.raises(Unsupported, match="CRIU"):
+        box.containers.move("job", str(other), live=True)
+    assert box.containers.list()[0].pid == pid
+
+
+# What a side does until it is killed: after so many frames that it has put on the wire.
+KILLED = textwrap.dedent("""
+    import os, signal, sys
+    from jupyter_containers.engine import move_channel
+    left = int(sys.argv[1])
+    whole = move_channel.Channel._put
+    def put(self, letter, data):
+        global left
+        left -= 1
+        whole(self, letter, data)
+        if left == 0:
+            self._flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    move_channel.Channel._put = put
+""")
+SOURCE = KILLED + textwrap.dedent("""
+    from jupyter_containers import Engine
+    Engine().containers.move("job", sys.argv[2], time=0)
+    print("moved")
+""")
+TARGET = KILLED + textwrap.dedent("""
+    from jupyter_containers import Engine
+    Engine(sys.argv[2]).containers.receive(sys.stdin.buffer, sys.stdout.buffer)
+""")
+
+
+def where(first: Engine, second: Path) -> tuple[list[str], list[str]]:
+    """In which of the two stores the container is, as the next command there sees it."""
+    with Engine(second) as engine:
+        there = [row.name for row in engine.containers.list(all=True)]
+    return [row.name for row in first.containers.list(all=True)], there
+
+
+@pytest.mark.root
+def test_the_source_is_killed_at_any_step(box: Engine, other: Path, store_root: Path) -> None:
+    look = sh(box, LOOK)
+    for frame in range(1, 40):
+        command = [sys.executable, "-c", SOURCE, str(frame), str(other)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        _await_receivers(other)
+        told: list[object] = []
+        with Engine(store_root, on_event=told.append) as again:
+            here, there = where(again, other)
+            assert sorted([*here, *there]) == ["job"], f"{frame}: {here} {there} {told}"
+            at = again if here else None
+            if done.returncode == 0:
+                break
+            if here:
+                assert sh(again, LOOK) == look
+        if at is None:
+            with Engine(other) as engine:
+                engine.containers.move("job", str(store_root), time=0, start=True)
+    else:
+        pytest.fail("it never got to the end")
+    assert frame > 8
+    with Engine(other) as engine:
+        assert sh(engine, LOOK) == look
+
+
+def _await_receivers(root: Path) -> None:
+    """Until the processes that served a killed one have seen that it is gone."""
+
+    def receiving() -> list[str]:
+        return [line for line in leaks.take(root).processes if "receive" in line]
+
+    leaks.wait_until(lambda: not receiving(), what="the end of the receiver", seconds=30)
+
+
+@pytest.mark.root
+def test_the_target_is_killed_at_any_step(
+    box: Engine, other: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By way of ssh: a program in its place that runs the command here."""
+    look = sh(box, LOOK)
+    for frame in range(1, 12):
+        ssh = tmp_path / "ssh"
+        killed = shlex.join([sys.executable, "-c", TARGET, str(frame), str(other)])
+        ssh.write_text(f"#!/bin/sh\nexec {killed}\n", encoding="utf-8")
+        ssh.chmod(0o755)
+        monkeypatch.setenv("JUPYTER_CONTAINERS_SSH", str(ssh))
+        try:
+            box.containers.move("job", "ssh://there", time=0)
+        except Unavailable as error:
+            outcome = str(error)
+        else:
+            outcome = "moved"
+        here, there = where(box, other)
+        if "it may be there" in outcome:
+            # One of the two can start it: this one asks first.
+            with pytest.raises(Conflict, match="it may be there"):
+                box.containers.start("job")
+            ssh.write_text(f"#!/bin/sh\nexec {killed.replace(f' {frame} ', ' 1000 ')}\n", encoding="utf-8")
+            box.containers.move("job", "ssh://there", time=0)
+            here, there = where(box, other)
+            assert (here, there) == ([], ["job"])
+        assert sorted([*here, *there]) == ["job"], (frame, here, there, outcome)
+        if here:
+            assert sh(box, LOOK) == look
+            continue
+        with Engine(other) as engine:
+            engine.containers.move("job", str(store_root), time=0, start=True)
+        assert sh(box, LOOK) == look
+        if outcome == "moved":
+            break
+    else:
+        pytest.fail("it never got to the end")
+    assert frame > 4
