@@ -89,6 +89,7 @@ _BY_MACHINE = {
     "renameat2": (316, 276),
     "syncfs": (306, 267),
     "madvise": (28, 233),
+    "rt_sigaction": (13, 134),
 }
 _COMMON = {
     "pidfd_send_signal": 424,
@@ -166,6 +167,12 @@ def clone(flags: int, *, cgroup: int = -1) -> tuple[int, int]:
             raise
         pid = call("clone", flags | SIGCHLD, 0, address, 0, 0)
     return (pid, pidfd.value) if pid else (0, -1)
+
+
+def default_action(signal: int) -> None:
+    """Have a signal do what it does by itself, rt_sigaction(2): also 32 and 33, which the C library keeps."""
+    action = (ctypes.c_uint64 * 4)()  # struct kernel_sigaction: SIG_DFL, no flags, an empty mask
+    call("rt_sigaction", signal, action, 0, ctypes.sizeof(ctypes.c_uint64))
 
 
 def unshare(flags: int) -> None:

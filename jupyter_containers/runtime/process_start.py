@@ -282,9 +282,11 @@ class Start:
 def reset_signals() -> None:
     """Default dispositions and an empty mask: a program inherits what Python and its starter ignore."""
     for number in range(1, _SIGNALS):
-        if number in {SIGKILL, 19, 32, 33}:  # SIGSTOP; two that belong to the C library
+        if number in {SIGKILL, 19}:  # SIGSTOP
             continue
-        if _signal.getsignal(number) is not _signal.SIG_DFL:
+        if number in {32, 33}:  # the C library's, which Python leaves alone: an execve passes on that they are ignored
+            syscalls.default_action(number)
+        elif _signal.getsignal(number) is not _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jupyter_containers.errors import CommandNotExecutable, CommandNotFound, StartFailed
+from jupyter_containers.linux import syscalls
 from jupyter_containers.runtime.spawner import Spawner
 from tests.support import rootfs
 
@@ -280,6 +283,29 @@ def test_signals_are_as_a_new_program_expects_them(spawner: Spawner, root: Path,
         spawner, request_for(rootfs.spec(root, "grep", "-E", "SigIgn|SigBlk", "/proc/self/status"), tmp_path)
     ).stdout
     assert out.split() == ["SigBlk:", "0000000000000000", "SigIgn:", "0000000000000000"]
+
+
+@contextmanager
+def ignored(*signals: int) -> Iterator[None]:
+    """This process ignores these signals, though they may be ones that Python knows nothing of."""
+    before = {}
+    for number in signals:
+        before[number] = (ctypes.c_uint64 * 4)()
+        ignore = (ctypes.c_uint64 * 4)(signal.SIG_IGN)
+        syscalls.call("rt_sigaction", number, ignore, before[number], 8)
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            syscalls.call("rt_sigaction", number, action, 0, 8)
+
+
+def test_what_the_engine_was_told_to_ignore_is_not_passed_on(root: Path, tmp_path: Path) -> None:
+    with ignored(signal.SIGHUP, 32, 33), Spawner() as started:  # nohup, and what some supervisors leave behind
+        started.start()
+        words = ("grep", "SigIgn", "/proc/self/status")
+        out = run(started, request_for(rootfs.spec(root, *words), tmp_path)).stdout
+    assert out.split() == ["SigIgn:", "0000000000000000"]
 
 
 def test_a_worker_runs_beside_the_containers(spawner: Spawner) -> None:
