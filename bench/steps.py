@@ -114,7 +114,7 @@ def durations(moments: list[Moment]) -> dict[str, float]:
 
 def measure(directory: Path, repeats: int, *, pause: float, network: str) -> list[Moment]:
     """The moments of so many runs, each after a pause."""
-    from jupyter_containers.engine import sessions  # noqa: PLC0415 - lazily, as every front end does
+    from jupyter_containers.engine.container import sessions  # noqa: PLC0415 - lazily, as every front end does
     from jupyter_containers.runtime import spawner  # noqa: PLC0415 - the same
 
     path = directory / "moments"

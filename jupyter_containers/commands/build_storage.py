@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jupyter_containers.commands.context import Context
-    from jupyter_containers.engine.build_storage import CacheItem
+    from jupyter_containers.engine.build.storage import CacheItem
 
 TYPES = ("regular", "exec.cachemount", "debug")
 _FILTER = Option("filter", "Only what matches: until=24h, type=exec.cachemount", None, "KEY=VALUE", repeatable=True)

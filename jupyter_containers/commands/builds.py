@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jupyter_containers.build.checks import Finding
     from jupyter_containers.commands.context import Context
     from jupyter_containers.engine import Image
-    from jupyter_containers.engine.build_keywords import BuildKeywords
+    from jupyter_containers.engine.build.keywords import BuildKeywords
 
 
 def _pairs(entries: list[str]) -> dict[str, str]:

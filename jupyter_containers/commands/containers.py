@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.context import Context
     from jupyter_containers.engine import Console
-    from jupyter_containers.engine.logs import LogEntry
+    from jupyter_containers.engine.container.logs import LogEntry
     from jupyter_containers.events import Event, EventSink
 
 _COMMAND = Argument("COMMAND", minimum=0, completes="any")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jupyter_containers.engine import Console, Engine
-    from jupyter_containers.engine.held_files import Attendant
+    from jupyter_containers.engine.files.held_files import Attendant
 
 STREAM = "-"
 """A file's name on the command line that stands for standard input or output."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.context import Context
     from jupyter_containers.commands.model import Arguments, Command
-    from jupyter_containers.engine.dry_run import Deed
+    from jupyter_containers.engine.explain.dry_run import Deed
 
     Teller: TypeAlias = Callable[[Context, Arguments], Iterable[Deed]]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jupyter_containers.commands.context import Context
     from jupyter_containers.commands.model import Arguments, Command
     from jupyter_containers.commands.results import Result
-    from jupyter_containers.engine.explaining import Call, Step, Story
+    from jupyter_containers.engine.explain.explaining import Call, Step, Story
 
 _LOCAL: Final = "127.0.0.1:"
 _HOST_AND_PORTS: Final = 2
@@ -40,8 +40,8 @@ class Explanation:
 
 def explain(command: Command, context: Context, arguments: Arguments) -> Explained:
     """Do a verb and tell of it. What it raises is in the result: the steps up to there are what one wants to see."""
-    from jupyter_containers.engine.explaining import Story  # noqa: PLC0415 - few ask
-    from jupyter_containers.engine.watching import by  # noqa: PLC0415 - the same
+    from jupyter_containers.engine.explain.explaining import Story  # noqa: PLC0415 - few ask
+    from jupyter_containers.engine.launch.watching import by  # noqa: PLC0415 - the same
 
     story = Story(context.sink)
     result: Result | None = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jupyter_containers.commands.context import Context
-    from jupyter_containers.engine.image_files import ImageFiles
+    from jupyter_containers.engine.files.image_files import ImageFiles
     from jupyter_containers.engine.views import HistoryEntry, ImageSummary
 
 _IMAGE = Argument("IMAGE", completes="image")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jupyter_containers.commands.context import Context
-    from jupyter_containers.engine.network_creation import NetworkKeywords
+    from jupyter_containers.engine.network.creation import NetworkKeywords
     from jupyter_containers.engine.views import NetworkSummary
 
 _NETWORK = Argument("NETWORK", completes="network")

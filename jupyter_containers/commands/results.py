@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from jupyter_containers.engine import Container, Image
+    from jupyter_containers.engine.explain.stepping import Stage, Stages
     from jupyter_containers.engine.journal import Happening
-    from jupyter_containers.engine.stepping import Stage, Stages
     from jupyter_containers.engine.views import (
         ContainerStats,
         ContainerSummary,

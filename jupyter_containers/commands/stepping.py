@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.context import Context
     from jupyter_containers.commands.model import Arguments
-    from jupyter_containers.engine.stepping import Stage
+    from jupyter_containers.engine.explain.stepping import Stage
     from jupyter_containers.events import Event, EventSink
 
 _MOST: Final = 40
@@ -61,7 +61,7 @@ def _until(sink: EventSink) -> EventSink:
 
 def page(stage: Stage, before: Stage | None, brief: bool) -> Page:
     """A stage in sentences (of the x-ray those that changed), its steps and calls, new mounts; the x-ray's tables."""
-    from jupyter_containers.engine.stepping import NAMES  # noqa: PLC0415 - it is there by now
+    from jupyter_containers.engine.explain.stepping import NAMES  # noqa: PLC0415 - it is there by now
 
     known = before.xray.words if before is not None else ()
     words = [f"{stage.meaning}.", *(line for line in stage.xray.words if line not in known)]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.context import Context
     from jupyter_containers.commands.results import ColumnKind
-    from jupyter_containers.engine.xray import Xray
-    from jupyter_containers.engine.xray.views import Task
+    from jupyter_containers.engine.explain.xray import Xray
+    from jupyter_containers.engine.explain.xray.views import Task
 
 _RELATIONS: Final = ("own", "host", "shared", "unknown")
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jupyter_containers.build.cancel import CancelToken
+    from jupyter_containers.engine.container.logs import LogEntry
+    from jupyter_containers.engine.container.sessions import Console, Session
     from jupyter_containers.engine.containers import Containers
     from jupyter_containers.engine.engine import Engine
     from jupyter_containers.engine.images import Image, Images
-    from jupyter_containers.engine.logs import LogEntry
     from jupyter_containers.engine.options import RunOptions
-    from jupyter_containers.engine.sessions import Console, Session
     from jupyter_containers.engine.views import (
         Container,
         ContainerSummary,
@@ -60,14 +60,14 @@ __all__ = [
 
 
 _MODULES = {
-    "Console": "sessions",
+    "Console": "container.sessions",
     "Containers": "containers",
     "Engine": "engine",
     "Image": "images",
     "Images": "images",
-    "LogEntry": "logs",
+    "LogEntry": "container.logs",
     "RunOptions": "options",
-    "Session": "sessions",
+    "Session": "container.sessions",
     "Volume": "volumes",
     "Volumes": "volumes",
 }

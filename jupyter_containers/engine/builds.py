@@ -11,13 +11,14 @@ from jupyter_containers.build.comparison import first_difference
 from jupyter_containers.build.context import load_ignore
 from jupyter_containers.build.dockerfile import parse
 from jupyter_containers.build.plan import images_named, places, read_stages
-from jupyter_containers.engine import build_keywords, cache_transfer, debugging
-from jupyter_containers.engine.build_keywords import BuildKeywords, carried, references_of
-from jupyter_containers.engine.build_outputs import Output
-from jupyter_containers.engine.build_outputs import write as write_output
-from jupyter_containers.engine.build_storage import BuildStorage, matcher, unused
-from jupyter_containers.engine.files import opened
+from jupyter_containers.engine.build import cache_transfer, debugging
+from jupyter_containers.engine.build import keywords as build_keywords
+from jupyter_containers.engine.build.keywords import BuildKeywords, carried, references_of
+from jupyter_containers.engine.build.outputs import Output
+from jupyter_containers.engine.build.outputs import write as write_output
+from jupyter_containers.engine.build.storage import BuildStorage, matcher, unused
 from jupyter_containers.engine.images import image_of
+from jupyter_containers.engine.small_files import opened
 from jupyter_containers.errors import Conflict, EngineError
 from jupyter_containers.events import BuildFinished, Notice, ignore
 from jupyter_containers.records import dataclass, replace
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from jupyter_containers.build.graph import Place
     from jupyter_containers.build.ledger import BuildRecord, StepState
     from jupyter_containers.build.options import BuildOptions, BuildResult
-    from jupyter_containers.engine.build_caches import CacheMount
-    from jupyter_containers.engine.build_inputs import ContextSource
-    from jupyter_containers.engine.build_storage import CacheItem
+    from jupyter_containers.engine.build.cache_mounts import CacheMount
+    from jupyter_containers.engine.build.inputs import ContextSource
+    from jupyter_containers.engine.build.storage import CacheItem
+    from jupyter_containers.engine.container.sessions import Console
     from jupyter_containers.engine.images import Image
     from jupyter_containers.engine.parts import Parts
-    from jupyter_containers.engine.sessions import Console
     from jupyter_containers.engine.views import Container, PruneReport, RunResult
     from jupyter_containers.events import EventSink
     from jupyter_containers.oci.names import Platform, Reference

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 import msgspec
 
-from jupyter_containers.engine import creation, execs, recovery
-from jupyter_containers.engine.container_files import ContainerFiles
-from jupyter_containers.engine.container_views import ContainerViews
-from jupyter_containers.engine.control import KILL_WAIT, named, not_running
+from jupyter_containers.engine.container import execs
+from jupyter_containers.engine.container.control import KILL_WAIT, named, not_running
+from jupyter_containers.engine.container.files import ContainerFiles
+from jupyter_containers.engine.container.inspection import ContainerViews
+from jupyter_containers.engine.container.reconfiguration import Reconfiguration
+from jupyter_containers.engine.container.sessions import Ends, Session
+from jupyter_containers.engine.launch import creation
+from jupyter_containers.engine.launch.streams import Capture
 from jupyter_containers.engine.options import (
     ExecKeywords,
     RunKeywords,
     RunOptions,
 )
-from jupyter_containers.engine.reconfiguration import Reconfiguration
 from jupyter_containers.engine.record import ContainerRecord, new_id
-from jupyter_containers.engine.sessions import Ends, Session
-from jupyter_containers.engine.streams import Capture
+from jupyter_containers.engine.repair import recovery
 from jupyter_containers.engine.views import (
     Container,
     Exec,
@@ -47,11 +49,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from jupyter_containers.engine.held_files import Attendant, HeldFiles
-    from jupyter_containers.engine.move import Moved
+    from jupyter_containers.engine.container.sessions import Console
+    from jupyter_containers.engine.explain.stepping import Stages
+    from jupyter_containers.engine.files.held_files import Attendant, HeldFiles
+    from jupyter_containers.engine.move.moving import Moved
     from jupyter_containers.engine.parts import Parts
-    from jupyter_containers.engine.sessions import Console
-    from jupyter_containers.engine.stepping import Stages
     from jupyter_containers.events import EventSink, Stream
     from jupyter_containers.runtime.protocol import ExecRequest, ExitStatus
 
@@ -155,7 +157,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         Unsupported
             for another runtime's command (``runtime``) and for a terminal (``tty``).
         """
-        from jupyter_containers.engine import stepping  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.explain import stepping  # noqa: PLC0415 - seldom used
 
         chosen = _choose(options, keywords, interactive=stdin is not None)
         platform = Platform.parse(chosen.platform) if chosen.platform else None
@@ -167,7 +169,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         return stepping.begin(self._parts, self, run, chosen)
 
     def _held(self, record: ContainerRecord) -> AbstractContextManager[HeldFiles]:
-        from jupyter_containers.engine import held_files  # noqa: PLC0415 - few runs have an attendant
+        from jupyter_containers.engine.files import held_files  # noqa: PLC0415 - few runs have an attendant
 
         return held_files.held(self._parts, record)
 
@@ -404,11 +406,12 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         Conflict, Unavailable, Unsupported, InvalidInput
             when it cannot be moved: then it is here, and runs as before.
         """
-        from jupyter_containers.engine import move, move_channel  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.move import channel as move_channel  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.move import moving  # noqa: PLC0415 - seldom used
 
         record = self.record(name)
         if live:
-            move.refuse_live()
+            moving.refuse_live()
 
         def stop() -> bool:
             ran = self._stop(record, time, None)
@@ -416,11 +419,11 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
                 self._tell(record, "stop")
             return ran
 
-        return move.move(self._parts, record, target, stop=stop, start=start, program=program or move_channel.PROGRAM)
+        return moving.move(self._parts, record, target, stop=stop, start=start, program=program or move_channel.PROGRAM)
 
     def receive(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
         """The other end of :meth:`move`: take a container that comes by a connection."""
-        from jupyter_containers.engine import move_target  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.move import target as move_target  # noqa: PLC0415 - seldom used
 
         move_target.receive(self._parts, incoming, outgoing)
 

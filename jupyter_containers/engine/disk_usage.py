@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_containers.engine.build_storage import BuildStorage, CacheItem
+from jupyter_containers.engine.build.storage import BuildStorage, CacheItem
 from jupyter_containers.engine.containers import Containers
 from jupyter_containers.engine.images import Images
 from jupyter_containers.engine.volumes import Volumes

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from jupyter_containers.config import find_paths
-from jupyter_containers.engine import recovery
 from jupyter_containers.engine.containers import Containers
 from jupyter_containers.engine.parts import Parts
+from jupyter_containers.engine.repair import recovery
 from jupyter_containers.engine.views import EngineInfo
 from jupyter_containers.engine.volumes import Volumes
 from jupyter_containers.errors import Corrupt, Unsupported
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from jupyter_containers.engine.builds import Builds
     from jupyter_containers.engine.disk_usage import DiskUsage
-    from jupyter_containers.engine.dry_run import DryRun
-    from jupyter_containers.engine.explaining import Story
+    from jupyter_containers.engine.explain.dry_run import DryRun
+    from jupyter_containers.engine.explain.explaining import Story
     from jupyter_containers.engine.images import Images
     from jupyter_containers.engine.journal import Happening
     from jupyter_containers.engine.networks import Networks
@@ -134,7 +134,7 @@ class Engine:
     @cached_property
     def dry_run(self) -> DryRun:
         """What would be done, told and not done."""
-        from jupyter_containers.engine.dry_run import DryRun  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.explain.dry_run import DryRun  # noqa: PLC0415 - seldom used
 
         return DryRun(self._parts)
 
@@ -148,7 +148,8 @@ class Engine:
                 engine.containers.run("starter", ["true"], sink=story)
             pandas.DataFrame(story.calls())
         """
-        from jupyter_containers.engine import explaining, watching  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.explain import explaining  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.launch import watching  # noqa: PLC0415 - seldom used
 
         story = explaining.Story(ignore)
         with watching.by(story):

@@ -8,7 +8,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from jupyter_containers.engine import limits
+from jupyter_containers.engine.launch import limits
 from jupyter_containers.errors import Unsupported
 from jupyter_containers.linux import cgroups, namespaces
 from jupyter_containers.linux.cgroup_files import PARENT

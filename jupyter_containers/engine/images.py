@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from jupyter_containers.build.options import BuildResult
-    from jupyter_containers.engine.build_inputs import ContextSource
-    from jupyter_containers.engine.build_keywords import BuildKeywords
-    from jupyter_containers.engine.image_files import ImageFiles
+    from jupyter_containers.engine.build.inputs import ContextSource
+    from jupyter_containers.engine.build.keywords import BuildKeywords
+    from jupyter_containers.engine.files.image_files import ImageFiles
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.engine.views import PruneReport
     from jupyter_containers.events import EventSink
@@ -110,8 +110,8 @@ class Images:
         LayerCorrupt, InvalidInput, DockerfileError, NotFound, Unavailable
             when the archive is damaged or cannot be had, or an argument is wrong; then there is no image.
         """
-        from jupyter_containers.engine import committing  # noqa: PLC0415 - seldom used
-        from jupyter_containers.engine.files import opened  # noqa: PLC0415 - the same
+        from jupyter_containers.engine.files import committing  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.small_files import opened  # noqa: PLC0415 - the same
 
         source = os.fspath(archive) if isinstance(archive, str | os.PathLike) else "-"
         with committing.fetched(self._parts, archive) as file, opened(file, "rb") as stream:
@@ -219,7 +219,7 @@ class Images:
 
     def files(self, name: str) -> ImageFiles:
         """The files of an image, layer by layer: what was added, changed, removed, and what is carried in vain."""
-        from jupyter_containers.engine import image_files  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.files import image_files  # noqa: PLC0415 - seldom used
 
         model = self._library.read(self._library.find(name))
         self._library.unpack(model)

@@ -7,17 +7,13 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.engine import (
-    network_creation,
-    network_service,
-    network_setup,
-    networking,
-    plugging,
-    pruning,
-    supervision,
-)
-from jupyter_containers.engine.endpoints import Endpoint
-from jupyter_containers.engine.network_record import BRIDGE, NetworkRecord
+from jupyter_containers.engine import pruning, supervision
+from jupyter_containers.engine.network import creation as network_creation
+from jupyter_containers.engine.network import networking, plugging
+from jupyter_containers.engine.network import service as network_service
+from jupyter_containers.engine.network import setup as network_setup
+from jupyter_containers.engine.network.endpoints import Endpoint
+from jupyter_containers.engine.network.record import BRIDGE, NetworkRecord
 from jupyter_containers.engine.views import NetworkSummary
 from jupyter_containers.errors import Conflict, NameInUse, NetworkInUse, NetworkNotFound
 
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Unpack
 
-    from jupyter_containers.engine.network_creation import NetworkKeywords
+    from jupyter_containers.engine.network.creation import NetworkKeywords
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.engine.record import ContainerRecord
 

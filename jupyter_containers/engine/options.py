@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from jupyter_containers.engine import endpoints, supervision
+from jupyter_containers.engine import supervision
+from jupyter_containers.engine.network import endpoints
 from jupyter_containers.errors import InvalidInput, Unsupported, UsageError
 from jupyter_containers.network import ports
 

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from jupyter_containers.config import find_paths
 from jupyter_containers.content.store import ContentStore
-from jupyter_containers.engine import early, network_setup, networking, recovery, state_file, supervision
-from jupyter_containers.engine.files import write_file
+from jupyter_containers.engine import early, supervision
+from jupyter_containers.engine.container.removal import Remover
 from jupyter_containers.engine.host import Host
-from jupyter_containers.engine.launcher import Planner
+from jupyter_containers.engine.launch.launcher import Planner
 from jupyter_containers.engine.library import Library
-from jupyter_containers.engine.removal import Remover
+from jupyter_containers.engine.network import networking
+from jupyter_containers.engine.network import setup as network_setup
+from jupyter_containers.engine.repair import recovery, state_file
+from jupyter_containers.engine.small_files import write_file
 from jupyter_containers.errors import StartFailed, Unsupported
 from jupyter_containers.events import Notice, ignore
 from jupyter_containers.layers.trees import LocalTrees, WorkerTrees, worker_argv
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from jupyter_containers.build.interfaces import StepSource
     from jupyter_containers.build.options import BuildOptions, BuildResult
     from jupyter_containers.config import Paths
-    from jupyter_containers.engine.build_caches import CacheMounts
+    from jupyter_containers.engine.build.cache_mounts import CacheMounts
     from jupyter_containers.engine.status import Status
     from jupyter_containers.events import EventSink
     from jupyter_containers.layers.base import Trees
@@ -76,7 +79,7 @@ class Parts:
     @cached_property
     def cache_mounts(self) -> CacheMounts:
         """The directories of ``RUN --mount=type=cache``."""
-        from jupyter_containers.engine.build_caches import CacheMounts  # noqa: PLC0415 - only for builds
+        from jupyter_containers.engine.build.cache_mounts import CacheMounts  # noqa: PLC0415 - only for builds
 
         return CacheMounts(self.paths.root / "cache-mounts", self.trees)
 
@@ -211,13 +214,13 @@ class Parts:
     ) -> BuildResult:
         """Run one build; the caller holds the store until the image is recorded."""
         from jupyter_containers.build.builder import Builder  # noqa: PLC0415 - only when something is built
-        from jupyter_containers.engine.sandbox import BuildSandbox  # noqa: PLC0415 - the same
+        from jupyter_containers.engine.build.sandbox import BuildSandbox  # noqa: PLC0415 - the same
 
         builder = Builder(self.store, self.snapshotter, self.trees, BuildSandbox(self), self.library, self.cache)
         return builder.build(options, sink, imports=imports, cancel=cancel)
 
     def recover(self) -> dict[str, Status]:
-        """See :func:`jupyter_containers.engine.recovery.recover`."""
+        """See :func:`jupyter_containers.engine.repair.recovery.recover`."""
         with self._lock:
             return recovery.recover(self)
 
@@ -227,7 +230,7 @@ class Parts:
             self._on_event(Notice(line, "info"))
 
     def busy(self) -> bool:
-        """See :func:`jupyter_containers.engine.recovery.busy`."""
+        """See :func:`jupyter_containers.engine.repair.recovery.busy`."""
         return recovery.busy(self)
 
     def close(self) -> None:

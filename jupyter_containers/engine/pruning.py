@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
-from jupyter_containers.engine import creation, networking, recovery, status
+from jupyter_containers.engine import status
+from jupyter_containers.engine.launch import creation
 from jupyter_containers.engine.moments import parse_moment
+from jupyter_containers.engine.network import networking
 from jupyter_containers.engine.record import ContainerRecord
+from jupyter_containers.engine.repair import recovery
 from jupyter_containers.engine.views import PruneReport
 from jupyter_containers.errors import InvalidInput
 from jupyter_containers.oci.names import Reference
@@ -15,7 +18,7 @@ from jupyter_containers.oci.names import Reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from jupyter_containers.engine.network_record import NetworkRecord
+    from jupyter_containers.engine.network.record import NetworkRecord
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.state import ImageRow
 

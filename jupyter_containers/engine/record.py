@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jupyter_containers.engine.endpoints import Endpoint
-from jupyter_containers.engine.mounts import MountPoint
+from jupyter_containers.engine.launch.mounts import MountPoint
+from jupyter_containers.engine.network.endpoints import Endpoint
 from jupyter_containers.engine.options import RunOptions
 from jupyter_containers.errors import ContainerNotFound, Corrupt, InvalidInput
 from jupyter_containers.network.ports import Port

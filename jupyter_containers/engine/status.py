@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from jupyter_containers.engine import mounts
+from jupyter_containers.engine.launch import mounts
 from jupyter_containers.engine.options import split_pairs
 from jupyter_containers.engine.supervision import restart_policy
 from jupyter_containers.engine.views import ContainerState, ContainerSummary

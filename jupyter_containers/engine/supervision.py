@@ -12,7 +12,7 @@ from jupyter_containers.monitor import journal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jupyter_containers.engine.endpoints import Endpoint
+    from jupyter_containers.engine.network.endpoints import Endpoint
     from jupyter_containers.engine.options import RunOptions
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.engine.record import ContainerRecord
@@ -190,7 +190,8 @@ def supervise(parts: Parts, record: ContainerRecord, request: LaunchRequest) -> 
         request["restart"] = policy
     request["events"] = event_options(parts, record)
     if record.health is not None:
-        from jupyter_containers.engine import execs, health  # noqa: PLC0415 - few containers have a check
+        from jupyter_containers.engine.container import execs  # noqa: PLC0415 - few containers have a check
+        from jupyter_containers.engine.launch import health  # noqa: PLC0415 - few containers have a check
 
         request["health"] = health.request(record, record.health, execs.request(parts, record, ["check"], {}))
 

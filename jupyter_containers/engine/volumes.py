@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import msgspec
 
-from jupyter_containers.engine import mounts, status
-from jupyter_containers.engine.files import opened
+from jupyter_containers.engine import status
+from jupyter_containers.engine.launch import mounts
 from jupyter_containers.engine.options import split_pairs
 from jupyter_containers.engine.record import change, new_id
+from jupyter_containers.engine.small_files import opened
 from jupyter_containers.engine.views import FileChange, PruneReport, VolumeSummary
 from jupyter_containers.errors import (
     Conflict,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from jupyter_containers.engine.browsing import Directory
-    from jupyter_containers.engine.file_tree import FileTree
+    from jupyter_containers.engine.files.browsing import Directory
+    from jupyter_containers.engine.files.file_tree import FileTree
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.engine.record import ContainerRecord
     from jupyter_containers.layers.base import Progress
@@ -235,7 +236,7 @@ class Volumes:
     @contextmanager
     def _standing_still(self, row: VolumeRow) -> Iterator[None]:
         """While the running containers that have a volume are paused, but those that are so already."""
-        from jupyter_containers.engine.control import Control  # noqa: PLC0415 - it needs this module
+        from jupyter_containers.engine.container.control import Control  # noqa: PLC0415 - it needs this module
 
         control, paused = Control(self._parts), []
         try:
@@ -366,20 +367,20 @@ class Volumes:
 
     def list_files(self, name: str, path: str = "/", *, skip: int = 0, limit: int = 1000) -> Directory:
         """What is in a directory of a volume: at most ``limit`` names from ``skip`` on; errors name the path."""
-        from jupyter_containers.engine import browsing  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.files import browsing  # noqa: PLC0415 - seldom used
 
         with self._opened(name) as tree:
             return browsing.listing(tree, path, skip=skip, limit=limit)
 
     def read_file(self, name: str, path: str, *, limit: int, partly: bool = False) -> bytes:
         """A file of a volume as bytes; parameters and errors as those of ``browsing.content``."""
-        from jupyter_containers.engine import browsing  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.files import browsing  # noqa: PLC0415 - seldom used
 
         with self._opened(name) as tree:
             return browsing.content(tree, path, limit=limit, partly=partly)
 
     def _opened(self, name: str) -> AbstractContextManager[FileTree]:
-        from jupyter_containers.engine import file_tree  # noqa: PLC0415 - seldom used
+        from jupyter_containers.engine.files import file_tree  # noqa: PLC0415 - seldom used
 
         row = self._row(name)
         self._with_data(row)

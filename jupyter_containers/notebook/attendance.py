@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jupyter_containers.commands.model import Arguments, Command
     from jupyter_containers.commands.results import Result
     from jupyter_containers.engine import Container, RunResult
-    from jupyter_containers.engine.held_files import Attendant, OpenFiles
+    from jupyter_containers.engine.files.held_files import Attendant, OpenFiles
     from jupyter_containers.notebook.python_cell import PythonCell
 
 OPTIONS = (

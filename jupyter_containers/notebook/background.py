@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from jupyter_containers.commands import humane
 from jupyter_containers.commands.steps import Progress
-from jupyter_containers.engine.streams import Capture
+from jupyter_containers.engine.launch.streams import Capture
 from jupyter_containers.errors import Cancelled, Conflict, EngineError, SystemFailure, Timeout
 from jupyter_containers.events import Event, Output
 from jupyter_containers.notebook import markup

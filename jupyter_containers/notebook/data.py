@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
     from jupyter_containers.engine import Container, RunResult
-    from jupyter_containers.engine.held_files import HeldFiles
+    from jupyter_containers.engine.files.held_files import HeldFiles
 
 _LISTED = 8
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.results import HostReport
     from jupyter_containers.engine import Container
+    from jupyter_containers.engine.explain.xray import Xray
     from jupyter_containers.engine.views import ContainerSummary, EngineInfo
-    from jupyter_containers.engine.xray import Xray
     from jupyter_containers.notebook.session import Session
 
 
@@ -80,7 +80,7 @@ def xray_text(xray: Xray) -> str:
 
 _VIEWS = "jupyter_containers.engine.views"
 _TYPES: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
-    ("jupyter_containers.engine.xray.views", "Xray", xray_html, xray_text),
+    ("jupyter_containers.engine.explain.xray.views", "Xray", xray_html, xray_text),
     (_VIEWS, "RunResult", objects.run_html, objects.run_text),
     (_VIEWS, "EngineInfo", info_html, info_text),
     (_VIEWS, "ContainerSummary", objects.summary_html, objects.summary_text),
@@ -88,7 +88,7 @@ _TYPES: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] 
     (_VIEWS, "VolumeSummary", objects.volume_summary_html, objects.volume_summary_text),
     ("jupyter_containers.linux.probe", "HostReport", report_html, report_text),
     ("jupyter_containers.engine.images", "Image", objects.image_html, objects.image_text),
-    ("jupyter_containers.engine.image_files", "ImageFiles", objects.files_html, objects.files_text),
+    ("jupyter_containers.engine.files.image_files", "ImageFiles", objects.files_html, objects.files_text),
     ("jupyter_containers.engine.volumes", "Volume", objects.volume_html, objects.volume_text),
     ("jupyter_containers.build.options", "BuildResult", objects.build_html, objects.build_text),
     ("jupyter_containers.build.ledger", "BuildRecord", objects.record_html, objects.record_text),

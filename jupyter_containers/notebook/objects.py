@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jupyter_containers.build.ledger import BuildRecord
     from jupyter_containers.build.options import BuildResult
     from jupyter_containers.engine import Container, Image
-    from jupyter_containers.engine.image_files import ImageFiles
+    from jupyter_containers.engine.files.image_files import ImageFiles
     from jupyter_containers.engine.views import ContainerSummary, NetworkSummary, RunResult, VolumeSummary
     from jupyter_containers.engine.volumes import Volume
 

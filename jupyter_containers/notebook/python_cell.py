@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jupyter_containers.commands.model import Arguments
     from jupyter_containers.commands.results import Result
     from jupyter_containers.engine import Container, RunResult
-    from jupyter_containers.engine.held_files import HeldFiles
+    from jupyter_containers.engine.files.held_files import HeldFiles
 
 _PROGRAM = "python3"
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jupyter_containers.build.ledger import STATES_KEPT
-from jupyter_containers.engine import Engine, RunResult, debugging
+from jupyter_containers.engine import Engine, RunResult
+from jupyter_containers.engine.build import debugging
 from jupyter_containers.errors import DockerfileError, InvalidInput, NotFound, StepFailed
 from jupyter_containers.events import Notice
 from tests.runtime.test_build_language import build

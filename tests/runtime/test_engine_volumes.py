@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_containers.engine import Engine, RunResult, namespaces
+from jupyter_containers.engine import Engine, RunResult
+from jupyter_containers.engine.launch import namespaces
 from jupyter_containers.errors import (
     Conflict,
     InvalidInput,

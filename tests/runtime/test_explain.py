@@ -13,8 +13,8 @@ import pytest
 
 from jupyter_containers import cli
 from jupyter_containers.engine import Container, Engine
-from jupyter_containers.engine.explaining import Story
-from jupyter_containers.engine.watching import by
+from jupyter_containers.engine.explain.explaining import Story
+from jupyter_containers.engine.launch.watching import by
 from jupyter_containers.errors import CommandNotFound
 from jupyter_containers.events import ignore
 from jupyter_containers.runtime.init import Init

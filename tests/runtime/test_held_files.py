@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jupyter_containers.engine import Container, Engine, RunResult
-    from jupyter_containers.engine.held_files import HeldFiles, OpenFiles
+    from jupyter_containers.engine.files.held_files import HeldFiles, OpenFiles
 
 
 @pytest.fixture

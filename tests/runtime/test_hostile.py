@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from jupyter_containers.engine import Engine, namespaces
+from jupyter_containers.engine import Engine
+from jupyter_containers.engine.launch import namespaces
 from jupyter_containers.engine.views import RunResult
 from jupyter_containers.errors import StartFailed
 from jupyter_containers.linux.syscall_table import numbers

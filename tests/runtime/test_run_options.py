@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jupyter_containers.engine import Container, Engine, namespaces
+from jupyter_containers.engine import Container, Engine
+from jupyter_containers.engine.launch import namespaces
 from jupyter_containers.engine.views import RunResult
 from jupyter_containers.errors import ContainerNotRunning, EngineError, StartFailed, Unsupported
 from jupyter_containers.linux.cgroup_host import CgroupHost

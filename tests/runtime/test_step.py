@@ -19,7 +19,7 @@ from jupyter_containers.commands.context import Context
 from jupyter_containers.commands.parser import parse
 from jupyter_containers.commands.table import find
 from jupyter_containers.engine import Container, Engine, RunResult
-from jupyter_containers.engine.stepping import LAST, MEANINGS, NAMES, Stage, Stages
+from jupyter_containers.engine.explain.stepping import LAST, MEANINGS, NAMES, Stage, Stages
 from jupyter_containers.errors import (
     CommandNotFound,
     Conflict,

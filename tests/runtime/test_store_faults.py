@@ -77,7 +77,7 @@ def test_a_damaged_state_file_is_repaired_from_its_copy(
     harm(store_root / "state.sqlite")
     told: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jupyter_containers.engine.state_file.COPY_EVERY", 0)
+        patch.setattr("jupyter_containers.engine.repair.state_file.COPY_EVERY", 0)
         for _ in range(2):  # damage in the middle is found out by the first who comes by it
             try:
                 with Engine(store_root, on_event=lambda event: told.append(str(event))) as engine:

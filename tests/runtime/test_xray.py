@@ -13,7 +13,8 @@ import pytest
 
 from jupyter_containers.commands import tables
 from jupyter_containers.commands.xray import PARTS, page
-from jupyter_containers.engine import Container, Engine, namespaces
+from jupyter_containers.engine import Container, Engine
+from jupyter_containers.engine.launch import namespaces
 from jupyter_containers.engine.views import RunResult
 from jupyter_containers.errors import ContainerNotFound
 from jupyter_containers.linux.namespaces import FILES
@@ -24,7 +25,7 @@ from tests.support.leaks import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jupyter_containers.engine.xray import Xray
+    from jupyter_containers.engine.explain.xray import Xray
     from tests.support.verbs import Program
 
 pytestmark = pytest.mark.skipif(not rootfs.available(), reason="needs a static busybox")

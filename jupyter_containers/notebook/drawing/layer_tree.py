@@ -16,7 +16,7 @@ from jupyter_containers.records import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jupyter_containers.engine.image_files import ImageFiles, LayerContent, LayerFile
+    from jupyter_containers.engine.files.image_files import ImageFiles, LayerContent, LayerFile
 
 MARKS: Final = {"added": "+", "changed": "~", "removed": "-"}
 _LAYERS: Final = 130

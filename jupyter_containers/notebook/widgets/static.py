@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jupyter_containers.engine import Engine
-    from jupyter_containers.engine.browsing import Directory
+    from jupyter_containers.engine.files.browsing import Directory
 
 _LINES = 50
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jupyter_containers.commands.images import files_page
-from jupyter_containers.engine.image_files import ImageFiles, LayerContent, LayerFile
+from jupyter_containers.engine.files.image_files import ImageFiles, LayerContent, LayerFile
 from jupyter_containers.notebook import objects
 from jupyter_containers.notebook.drawing import layer_tree
 from jupyter_containers.notebook.pages import Page as ShownPage

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jupyter_containers.engine import Engine
-    from jupyter_containers.engine.browsing import Directory
+    from jupyter_containers.engine.files.browsing import Directory
 
 MOST_NAMES = 500
 MOST_TEXT = 256 * 1024

@@ -1,0 +1,1 @@
+"""What ``engine.containers`` does with containers that exist."""

@@ -1,0 +1,1 @@
+"""The files of containers, volumes and images: looked at, copied, made an image."""

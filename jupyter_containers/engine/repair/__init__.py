@@ -1,0 +1,1 @@
+"""Putting a store right: after a crash, and when its state file is damaged."""
