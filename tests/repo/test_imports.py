@@ -68,7 +68,7 @@ RUN_NEEDS_NONE_OF = (
     "concurrent.futures",
     "email",
     "jupyter_containers.build",
-    "jupyter_containers.engine.build",
+    "jupyter_containers.engine.builds",
     "jupyter_containers.engine.images",
     "jupyter_containers.engine.networks",
     "jupyter_containers.images.starter",

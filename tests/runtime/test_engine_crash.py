@@ -85,7 +85,8 @@ def test_a_run_that_is_killed_ends_its_container(prepared: Path, remove: bool) -
 
 ENTERED = """
 import os, signal
-from jupyter_containers.engine import Engine, creation
+from jupyter_containers.engine import Engine
+from jupyter_containers.engine.launch import creation
 add = creation._add
 def add_and_die(*arguments):
     add(*arguments)
@@ -97,7 +98,8 @@ Engine().containers.run("starter", ["true"], remove=True)
 
 HALF_REMOVED = """
 import os, signal
-from jupyter_containers.engine import Engine, creation
+from jupyter_containers.engine import Engine
+from jupyter_containers.engine.launch import creation
 creation._forget = lambda *_arguments, **_keywords: os.kill(os.getpid(), signal.SIGKILL)
 engine = Engine()
 engine.containers.run("starter", ["no-such-program"])

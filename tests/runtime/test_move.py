@@ -102,7 +102,7 @@ def test_what_cannot_be_moved_stays_and_runs(box: Engine, other: Path) -> None:
 # What a side does until it is killed: after so many frames that it has put on the wire.
 KILLED = textwrap.dedent("""
     import os, signal, sys
-    from jupyter_containers.engine import move_channel
+    from jupyter_containers.engine.move import channel as move_channel
     left = int(sys.argv[1])
     whole = move_channel.Channel._put
     def put(self, letter, data):
