@@ -61,7 +61,7 @@ def find(name: str) -> str:
     """A program's path, or ``NotHere``."""
     path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     if path is None:
-        raise NotHere("not installed")
+        raise NotHere(f"{name} is not installed")
     return path
 
 
