@@ -40,11 +40,14 @@ class Report:
     """What all runs together say about each test, and what went wrong besides.
 
     ``failed`` has the ids of the tests that failed, by run; ``unsteady`` those of them that passed afterwards, alone.
+    ``stumbled`` has the runs in which a test failed, tried again or not; ``tainted`` what these left behind.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failed: dict[str, list[str]] = field(default_factory=dict)
     unsteady: list[str] = field(default_factory=list)
+    tainted: list[str] = field(default_factory=list)
+    stumbled: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     rungs: dict[str, str] = field(default_factory=dict)
@@ -68,6 +71,14 @@ class Report:
             self.unsteady.append(f"{each} ({title})")
             if not any(each in failed for failed in self.failed.values()):
                 self.outcomes[each] = "passed"
+
+    def left_behind(self, what: Iterable[str], run: str = "") -> None:
+        """What a run, or all together, did not take away: a problem, unless a test failed that would have."""
+        lines = [f"left behind by {run}: {line}" if run else f"left behind: {line}" for line in what]
+        if self.stumbled if not run else run in self.stumbled:
+            self.tainted += lines
+        else:
+            self.problems += lines
 
     def skipped(self) -> dict[str, list[str]]:
         """The tests that no run could execute, by reason."""
@@ -108,7 +119,7 @@ def everything(environment: Environment, *, left_out: Sequence[str]) -> int:
     for run in runs:
         _try_again(report, run)
     left = leaks.remaining(own, before)
-    report.problems += [f"left behind: {line}" for line in left]
+    report.left_behind(left)
     if not any(line.startswith("mount ") for line in left):  # never remove what may be mounted from elsewhere
         shutil.rmtree(own, ignore_errors=True)
     return summarize(report, without)
@@ -127,6 +138,7 @@ def _try_again(report: Report, run: _OwnRun | _UserRun) -> None:
     second = Report()
     run.again(second, failed)
     report.problems += second.problems
+    report.tainted += second.tainted
     report.passed_again(run.title, [each for each in failed if second.outcomes.get(each) == "passed"])
 
 
@@ -191,7 +203,7 @@ class _UserRun:
             _title(self.title)
         note(self.xml.with_suffix(".log").read_text(encoding="utf-8", errors="replace").rstrip())
         read(report, self.xml, self.title, status)
-        report.problems += [f"left behind by {self.title}: {line}" for line in left]
+        report.left_behind(left, self.title)
 
 
 def _users(reports: Path, environment: Environment) -> tuple[list[_UserRun], list[str]]:
@@ -241,6 +253,7 @@ def read(report: Report, xml: Path, title: str, status: int) -> None:
         if case.find("failure") is not None or case.find("error") is not None:
             report.add(test, "failed")
             failed += [test] if test not in failed else []
+            report.stumbled.add(title)
         elif (skip := case.find("skipped")) is not None and skip.get("type") != "pytest.xfail":
             report.add(test, "skipped", skip.get("message", ""))
         else:
@@ -291,6 +304,8 @@ def summarize(report: Report, without: Sequence[str]) -> int:
             note(f"failed: {test}")
     for problem in report.problems:
         note(f"failed: {problem}")
+    for line in report.tainted:
+        note(f"{line} (where tests failed in the middle)")
     failed = report.count("failed") + len(report.problems)
     note(f"{report.count('passed')} passed, {failed} failed, {report.count('skipped')} skipped")
     return 1 if failed or not report.count("passed") else 0

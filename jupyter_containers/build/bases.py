@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Final
 
 from jupyter_containers.build.history import from_text
@@ -13,6 +13,7 @@ from jupyter_containers.build.plan import count_steps
 from jupyter_containers.build.verdicts import Verdict
 from jupyter_containers.errors import DockerfileError, InvalidReference, NotFound, PermissionDenied, Unavailable
 from jupyter_containers.events import StepError, StepFinished, StepStarted, Transfer
+from jupyter_containers.interrupts import ATTENTION
 from jupyter_containers.oci.names import Reference
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ class Bases:
             self._fetch(*next(iter(wanted.values())))
             return
         with ThreadPoolExecutor(PULLS, thread_name_prefix="build-pull") as pool:
-            futures = [pool.submit(self._fetch, *entry) for entry in wanted.values()]
+            futures = {pool.submit(self._fetch, *entry) for entry in wanted.values()}
             try:
-                for future in futures:
-                    future.result()
+                while futures:
+                    finished, futures = wait(futures, ATTENTION, FIRST_EXCEPTION)
+                    for future in finished:
+                        future.result()
             except BaseException:
                 self._cancel.cancel()
                 raise

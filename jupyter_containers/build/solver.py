@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from jupyter_containers.errors import Cancelled
+from jupyter_containers.interrupts import ATTENTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +133,7 @@ def _drive(
     while schedule.active:
         for key in schedule.ready():
             running[pool.submit(work, graph[key], schedule.inputs(key))] = key
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        for future in wait(running, ATTENTION, FIRST_COMPLETED).done:
             key = running.pop(future)
             problem = future.exception()
             if problem is None:

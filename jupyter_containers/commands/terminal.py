@@ -15,6 +15,7 @@ import tty
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import InvalidInput
+from jupyter_containers.interrupts import ATTENTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +144,7 @@ class Copying:
                 selector.register(self._source, selectors.EVENT_READ)
             open_outputs = set(outputs)
             while open_outputs:
-                for key, _events in selector.select():
+                for key, _events in selector.select(ATTENTION):
                     if key.fd in open_outputs:
                         data = os.read(key.fd, CHUNK)
                         if data:

@@ -18,6 +18,7 @@ from jupyter_containers.commands.steps import Progress
 from jupyter_containers.engine.launch.streams import Capture
 from jupyter_containers.errors import Cancelled, Conflict, EngineError, SystemFailure, Timeout
 from jupyter_containers.events import Event, Output
+from jupyter_containers.interrupts import ATTENTION
 from jupyter_containers.notebook import markup
 
 if TYPE_CHECKING:
@@ -170,8 +171,10 @@ class Background:
         Timeout
             when it still runs then.
         """
-        if not self._ended.wait(timeout):
-            raise Timeout(f"{self.title} still runs after {timeout:g} s", hint="it goes on; .stop() ends it")
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self._ended.wait(max(0.0, min(ATTENTION, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                raise Timeout(f"{self.title} still runs after {timeout:g} s", hint="it goes on; .stop() ends it")
         if self._error is not None:
             raise self._error
         return self._value

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from jupyter_containers.events import Transfer
+from jupyter_containers.interrupts import ATTENTION
 from jupyter_containers.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ def run_all(transport: Transport, jobs: Sequence[Callable[[], _Result]]) -> list
     pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="registry")
     try:
         futures = [pool.submit(job) for job in jobs]
-        finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in finished:
-            future.result()  # raises the error that ended the wait
+        running = set(futures)
+        while running:
+            finished, running = wait(running, ATTENTION, FIRST_EXCEPTION)
+            for future in finished:
+                future.result()  # raises the error that ended the wait
         return [future.result() for future in futures]
     except BaseException:
         transport.cancel()

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from jupyter_containers.errors import Conflict, ContainerNotRunning, InvalidInput, StartFailed
+from jupyter_containers.interrupts import ATTENTION
 from jupyter_containers.runtime import failures, wire
 
 if TYPE_CHECKING:
@@ -126,12 +127,13 @@ class Process:
             return self._status
         try:
             while self._status is None:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                left = ATTENTION if deadline is None else max(0.0, deadline - time.monotonic())
                 poll = select.poll()
                 poll.register(self._channel.fileno(), select.POLLIN)
-                if not poll.poll(None if left is None else left * 1000):
+                if poll.poll(min(left, ATTENTION) * 1000):
+                    self._take()
+                elif left <= 0:
                     return None
-                self._take()
             return self._status
         finally:
             self._lock.release()

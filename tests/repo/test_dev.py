@@ -178,3 +178,22 @@ def test_a_test_that_passes_when_it_is_tried_again_is_named_as_unsteady(
     assert "unsteady: failed beside the others, passed alone: tests/unit/a.py::test_bad (two)" in lines
     assert "failed: tests/unit/a.py::test_setup" in lines
     assert lines[-1] == "2 passed, 1 failed, 2 skipped"
+
+
+def test_what_a_test_left_that_failed_in_the_middle_is_no_second_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = suites.Report()
+    (tmp_path / "x.xml").write_text(JUNIT)
+    suites.read(report, tmp_path / "x.xml", "one", 1)
+    report.left_behind(["link a"], "one")
+    report.left_behind(["link b"], "two")
+    report.left_behind(["link c"])
+    assert report.problems == ["left behind by two: link b"]
+    suites.summarize(report, [])
+    told = capsys.readouterr().out
+    assert "left behind by one: link a (where tests failed in the middle)" in told
+    assert "left behind: link c (where tests failed in the middle)" in told
+    clean = suites.Report()
+    clean.left_behind(["link d"])
+    assert clean.problems == ["left behind: link d"]

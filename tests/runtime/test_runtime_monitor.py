@@ -354,15 +354,36 @@ def test_an_exec_that_a_container_takes_with_it_was_not_started(spawner: Spawner
         asked = pool.submit(executed, box, "true")
         record = lifecycle.read_record(str(box.state))
         assert record is not None
-        children = Path("/proc/{pid}/task/{pid}/children".format(**record["monitor"]))
-        eventually(lambda: len(children.read_text().split()) == 2)
+        monitor = record["monitor"]["pid"]
+        children = Path(f"/proc/{monitor}/task/{monitor}/children")
+        eventually(lambda: sum(_depth(pid) > _depth(monitor) for pid in children.read_text().split()) == 2)
         os.kill(process.pid, signal.SIGKILL)
         eventually(lambda: namespaces.exiting(process.pid))
-        assert procs.read_bytes()
+        reader = os.open(procs, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            eventually(lambda: _read(reader))
+        finally:
+            os.close(reader)
         with pytest.raises(ContainerNotRunning, match="the container is not running"):
             asked.result(10)
         procs.unlink()
         assert process.wait(10) is not None
+
+
+def _depth(pid: int | str) -> int:
+    """How many pid namespaces a process has a number in, from this one on; 0 when it has gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return len(status.partition("NSpid:")[2].partition("\n")[0].split())
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1000)
+    except BlockingIOError:
+        return b""
 
 
 @pytest.mark.root

@@ -9,6 +9,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from jupyter_containers.interrupts import ATTENTION
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -73,7 +75,7 @@ class OutputPipes:
             for reader in self.readers:
                 selector.register(reader, selectors.EVENT_READ)
             while selector.get_map():
-                for key, _events in selector.select():
+                for key, _events in selector.select(ATTENTION):
                     data = os.read(key.fd, CHUNK)
                     if data:
                         on_output(self.readers[key.fd], data)
