@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.build import cache_schema, ledger
 from jupyter_containers.build.interfaces import Layer
 from jupyter_containers.build.keys import Material
@@ -280,7 +281,7 @@ class SqliteCache:
         rows = self._rows("SELECT files FROM build_selections WHERE key = ?", key)
         if not rows:
             return None
-        return msgspec.json.decode(zlib.decompress(_bytes(rows[0][0])), type=dict[str, str])
+        return documents.decode(zlib.decompress(_bytes(rows[0][0])), dict[str, str])
 
     def keep_selection(self, key: str, files: Mapping[str, str]) -> None:
         """Remember them."""
@@ -309,7 +310,7 @@ def _record(row: tuple[object, ...]) -> CacheRecord:
 
 
 def _descriptor(value: object) -> Descriptor:
-    return msgspec.json.decode(_bytes(value), type=Descriptor)
+    return documents.decode(_bytes(value), Descriptor)
 
 
 def _bytes(value: object) -> bytes:

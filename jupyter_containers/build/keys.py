@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers import documents
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,7 +48,7 @@ class Material(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, data: bytes) -> Material:
         """Read what :meth:`encode` wrote; ``msgspec.DecodeError`` when it is something else."""
-        return msgspec.json.decode(data, type=cls)
+        return documents.decode(data, cls)
 
 
 # -- material of the operations --------------------------------------------------------------------------------------

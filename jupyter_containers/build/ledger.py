@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.build.graph import RunMount
 from jupyter_containers.build.interfaces import Layer
 from jupyter_containers.errors import Corrupt, NotFound
@@ -169,7 +170,7 @@ class Ledger:
         """The layers that failed steps left: what clearing up must keep."""
         rows = self._rows("SELECT blob, diff_id FROM builds WHERE diff_id != ''")
         return [
-            Layer(msgspec.json.decode(blob, type=Descriptor), Digest(str(diff_id)))
+            Layer(documents.decode(blob, Descriptor), Digest(str(diff_id)))
             for blob, diff_id in rows
             if isinstance(blob, bytes)
         ]
@@ -178,7 +179,7 @@ class Ledger:
         """The builds whose failed step left something, with the layer that is."""
         rows = self._rows("SELECT id, record, blob, diff_id FROM builds WHERE diff_id != ''")
         return [
-            (_decode(identity, data), Layer(msgspec.json.decode(blob, type=Descriptor), Digest(str(diff_id))))
+            (_decode(identity, data), Layer(documents.decode(blob, Descriptor), Digest(str(diff_id))))
             for identity, data, blob, diff_id in rows
             if isinstance(blob, bytes)
         ]
@@ -202,6 +203,6 @@ def new_id() -> str:
 def _decode(identity: object, data: object) -> BuildRecord:
     assert isinstance(data, bytes)
     try:
-        return msgspec.json.decode(zlib.decompress(data), type=BuildRecord)
+        return documents.decode(zlib.decompress(data), BuildRecord)
     except (zlib.error, msgspec.DecodeError) as error:
         raise Corrupt(f"the record of the build {identity} is damaged: {error}") from error

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.engine.moments import SECOND
 from jupyter_containers.errors import InvalidInput
 from jupyter_containers.records import dataclass
@@ -114,7 +115,7 @@ def _is_current(path: Path, file: IO[bytes]) -> bool:
 
 def _decode(line: bytes) -> Happening | None:
     try:
-        document = msgspec.json.decode(line, type=dict[str, Any])
+        document = documents.decode(line, dict[str, Any])
         actor, nanoseconds = document["Actor"], int(document["timeNano"])
         moment = datetime.fromtimestamp(nanoseconds / SECOND, tz=UTC)
         kind, action = str(document["Type"]), str(document["Action"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.engine.launch.mounts import MountPoint
 from jupyter_containers.engine.network.endpoints import Endpoint
 from jupyter_containers.engine.options import RunOptions
@@ -94,7 +95,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
             when the state file holds something else.
         """
         try:
-            return msgspec.json.decode(data, type=cls)
+            return documents.decode(data, cls)
         except msgspec.DecodeError as error:
             raise Corrupt(f"the record of a container is damaged: {error}") from error
 

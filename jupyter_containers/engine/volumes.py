@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.engine import status
 from jupyter_containers.engine.launch import mounts
 from jupyter_containers.engine.options import split_pairs
@@ -59,7 +60,7 @@ class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 def decode(row: VolumeRow) -> VolumeRecord:
     """The record of a row; raises Corrupt."""
     try:
-        return msgspec.json.decode(row.record, type=VolumeRecord)
+        return documents.decode(row.record, VolumeRecord)
     except msgspec.DecodeError as error:
         raise Corrupt(f"the record of the volume {row.name} is damaged: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.errors import Corrupt, DigestMismatch, InvalidDigest, InvalidReference, size_text
 from jupyter_containers.events import Transfer, ignore
 from jupyter_containers.images.model import Image, is_image, join_layers, read_index, select_platform
@@ -294,7 +295,7 @@ def _describe_layer(store: ContentStore, digest: Digest, diff_id: Digest) -> Des
 
 def _decode_docker(data: bytes) -> list[_DockerEntry]:
     try:
-        return msgspec.json.decode(data, type=list[_DockerEntry])
+        return documents.decode(data, list[_DockerEntry])
     except msgspec.DecodeError as error:
         raise Corrupt(f"manifest.json of the archive is not what Docker writes: {error}") from error
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.errors import Corrupt
 from jupyter_containers.oci.names import Digest, Platform
 
@@ -166,7 +167,7 @@ def decode(kind: type[T], data: bytes, *, what: str) -> T:
         when it is not JSON or lacks what the specification requires; ``what`` names it for the message.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return documents.decode(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"{what} is not a valid {kind.__name__} document: {error}") from error
 

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 import urllib3.exceptions
 
+from jupyter_containers import documents
 from jupyter_containers.errors import Cancelled, Corrupt, RegistryUnavailable, size_text
 from jupyter_containers.oci.names import DOCKER_HUB
 from jupyter_containers.records import dataclass, field
@@ -171,7 +172,7 @@ class Transport:
     def read_json(self, response: BaseHTTPResponse, limit: int, *, doing: str) -> dict[str, Any]:
         """The body as a JSON object; raises Corrupt when it is none."""
         try:
-            return msgspec.json.decode(self.read(response, limit, doing=doing), type=dict[str, Any])
+            return documents.decode(self.read(response, limit, doing=doing), dict[str, Any])
         except msgspec.DecodeError as error:
             raise Corrupt(f"{doing}: {self.registry} does not answer with a JSON object") from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.build.cache import CacheRecord
 from jupyter_containers.build.interfaces import Layer
 from jupyter_containers.build.keys import Material
@@ -188,7 +189,7 @@ def read_records(data: bytes, find: Callable[[Sequence[str]], Sequence[Descripto
             plain = stream.read(RECORDS_LIMIT + 1)
         if len(plain) > RECORDS_LIMIT:
             raise Corrupt("the records of the cache are too large")
-        document = msgspec.json.decode(plain, type=_Document)
+        document = documents.decode(plain, _Document)
         blobs = find(document.diff_ids)
         if document.version != 1 or len(blobs) != len(document.diff_ids):
             raise Corrupt("the records and the layers of the cache do not fit")

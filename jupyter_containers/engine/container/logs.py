@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.engine.moments import stamp
 from jupyter_containers.records import dataclass, field
 
@@ -178,7 +179,7 @@ def _skip(files: list[IO[bytes]], tail: int) -> list[IO[bytes]]:
 
 def _entry(line: bytes) -> LogEntry | None:
     try:
-        parsed = msgspec.json.decode(line, type=_Line)
+        parsed = documents.decode(line, _Line)
     except msgspec.DecodeError:  # an empty line, or what a monitor was writing when it was killed
         return None
     # Bytes that are no UTF-8 were written as lone surrogates by the monitor.

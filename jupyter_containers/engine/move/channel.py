@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.config import ROOT_VARIABLE
 from jupyter_containers.errors import Conflict, EngineError, InvalidInput, Unavailable
 
@@ -62,7 +63,7 @@ class Channel:
             when it is gone.
         """
         letter, data = self._get()
-        message: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any]) if letter == b"M" else {"kind": "?"}
+        message: dict[str, Any] = documents.decode(data, dict[str, Any]) if letter == b"M" else {"kind": "?"}
         if message["kind"] == "error":
             raise Conflict(f"{self.other}: {message['message']}", hint=message["hint"])
         if message["kind"] not in kinds:

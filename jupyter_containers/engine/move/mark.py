@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.errors import Conflict
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _path(root: Path, identity: str) -> Path:
 def read(root: Path, identity: str) -> Mark | None:
     """The mark of a container, if there is one."""
     try:
-        return msgspec.json.decode(_path(root, identity).read_bytes(), type=Mark)
+        return documents.decode(_path(root, identity).read_bytes(), Mark)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError:  # it is written before anything is sent, and was not finished

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.errors import Corrupt
 from jupyter_containers.network.base import BridgeSettings
 
@@ -60,7 +61,7 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             when the state file holds something else.
         """
         try:
-            return msgspec.json.decode(data, type=cls)
+            return documents.decode(data, cls)
         except msgspec.DecodeError as error:
             raise Corrupt(f"the record of a network is damaged: {error}") from error
 

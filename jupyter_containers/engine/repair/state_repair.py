@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jupyter_containers import documents
 from jupyter_containers.engine.repair.state_file import copy_path
 from jupyter_containers.engine.volumes import VolumeRecord
 from jupyter_containers.errors import EngineError
@@ -97,7 +98,7 @@ def _is_there(paths: Paths, store: ContentStore, table: str, row: tuple[object, 
 def _restore_names(state: State, store: ContentStore) -> list[str]:
     """Enter the images that the index of the content store names."""
     try:
-        index = msgspec.json.decode((store.root / "index.json").read_bytes(), type=Index)
+        index = documents.decode((store.root / "index.json").read_bytes(), Index)
     except (OSError, msgspec.DecodeError):
         return []
     count = 0
