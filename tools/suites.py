@@ -228,7 +228,8 @@ def _users(reports: Path, environment: Environment) -> tuple[list[_UserRun], lis
 
 
 def _pytest(xml: Path) -> list[str]:
-    return ["-m", "pytest", "-q", "--no-header", f"--junit-xml={xml}", "-o", "junit_family=xunit1"]
+    options = ["-q", "--no-header", f"--junit-xml={xml}", "-o", "junit_family=xunit1"]
+    return ["-m", "pytest", *options, "--durations=25", "--durations-min=3"]
 
 
 def _title(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -158,29 +159,30 @@ def test_pushing_with_a_token(store: ContentStore, tmp_path: Path, need_tool: Ca
 
 
 class MemoryRegistry:
-    """Takes one upload at a time into memory."""
+    """Takes uploads into memory; ``partial`` has what came of each by its path, ``ranges`` those of all PATCHes."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
-        self.partial = b""
+        self.partial: dict[str, bytes] = {}
         self.ranges: list[str | None] = []
+        self._sessions = count()
 
     def __call__(self, request: Received) -> Answer:
         if request.method == "HEAD":
             return Answer(200 if request.path.rpartition("/")[2] in self.blobs else 404)
-        location = {"Location": "/v2/tool/blobs/uploads/session"}
         if request.method == "POST":
-            self.partial = b""
-            return Answer(202, headers=location)
+            path = f"/v2/tool/blobs/uploads/{next(self._sessions)}"
+            self.partial[path] = b""
+            return Answer(202, headers={"Location": path})
+        location = {"Location": request.path}
         if request.method == "GET":
-            return Answer(204, headers={**location, "Range": f"0-{len(self.partial) - 1}"})
+            return Answer(204, headers={**location, "Range": f"0-{len(self.partial[request.path]) - 1}"})
         if request.method == "PATCH":
             self.ranges.append(request.headers.get("Content-Range"))
-            self.partial += request.body
+            self.partial[request.path] += request.body
             return Answer(202, headers=location)
         if "manifests" not in request.path:
-            self.blobs[request.query["digest"][0]] = self.partial + request.body
-            self.partial = b""
+            self.blobs[request.query["digest"][0]] = self.partial[request.path] + request.body
         return Answer(201)
 
 
@@ -194,7 +196,7 @@ def test_an_upload_that_breaks_goes_on_where_it_was(store: ContentStore) -> None
             if len(request.body) < layer.size:
                 return Answer(500)  # the connection was cut on the way
             memory.ranges.append(None)
-            memory.partial = request.body[:1_000_000]
+            memory.partial[request.path] = request.body[:1_000_000]
             return Answer(500)
         return memory(request)
 
