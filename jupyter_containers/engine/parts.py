@@ -167,6 +167,7 @@ class Parts:
             lock=self.network_lock,
             namespace=self.network_namespace,
             reserved=lambda: network_setup.subnets(self),
+            store=str(self.paths.root),
         )
 
     @cached_property

@@ -42,6 +42,8 @@ INSIDE_INDEX = 1000
 _OUTER_FIRST, _OUTER_MASK = 1 << 24, (1 << 28) - 1
 _SIOCGIFADDR, _SIOCGIFNETMASK, _SIOCGIFINDEX = 0x8915, 0x891B, 0x8933
 _PATIENCE = 10.0
+ALIAS = "jupyter-containers "  # and the store: what `ip link` says of a bridge
+_LONGEST_ALIAS = 255
 
 
 def name_for(root: str, default_root: str) -> str:
@@ -66,6 +68,8 @@ class Bridge:
         Where it is; None: the network namespace of this process.
     reserved
         Subnets that are not to be chosen.
+    store
+        Whose bridge it is, for those who look at the interfaces of the host.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Bridge:
         lock: str = LOCK,
         namespace: OwnNamespace | None = None,
         reserved: Callable[[], Iterable[IPv4Network]] = tuple,
+        store: str = "",
     ) -> None:
         self.settings = BridgeSettings(settings) if isinstance(settings, str) else settings
         self._namespace = namespace or OwnNamespace()
@@ -83,6 +88,7 @@ class Bridge:
         self.name = self.settings.name
         self._pool = pool
         self._lock = lock
+        self._store = store
         self._network: BridgeNetwork | None = None
         self._holder = 0  # of the namespace when the network was looked at last
 
@@ -229,7 +235,9 @@ class Bridge:
             own6 = IPv6Interface((settings.gateway6, settings.subnet6.prefixlen))
             what = f"give {self.name} the address {settings.gateway6}"
             self._send(links.address(index, own6), what, ignore=errno.EEXIST)
-        self._send(links.up(index), f"bring up {self.name}")
+        alias = f"{ALIAS}{self._store}"
+        alias = alias if alias.isprintable() and len(os.fsencode(alias)) <= _LONGEST_ALIAS else ALIAS.strip()
+        self._send(links.up(index, alias), f"bring up {self.name}")
         return index, _Address(IPv4Address(gateway), subnet)
 
     def _send(self, message: bytes, what: str, *, ignore: int = 0) -> None:

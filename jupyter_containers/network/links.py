@@ -44,9 +44,10 @@ def bridge(name: str, mac: str) -> bytes:
     return _link(_NEWLINK, _CREATE | _EXCL, attributes, flags=_UP, change=_UP)
 
 
-def up(index: int) -> bytes:
-    """Bring an interface up."""
-    return _link(_NEWLINK, 0, [], index=index, flags=_UP, change=_UP)
+def up(index: int, alias: str = "") -> bytes:
+    """Bring an interface up. ``alias`` is what ``ip link`` shows beside its name, 255 bytes at most."""
+    attributes = [("IFLA_IFALIAS", alias)] if alias else []  # the kernel takes none of a link that is made
+    return _link(_NEWLINK, 0, attributes, index=index, flags=_UP, change=_UP)
 
 
 def removal(index: int) -> bytes:

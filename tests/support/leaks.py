@@ -2,7 +2,8 @@
 
 A snapshot is taken before an engine is used, another one after it was closed; the difference is a leak. Several test
 runs may share one machine, so a thing counts only when it can be tied to the run: a mount or a process by the store's
-path, a cgroup by its name, a link by having appeared meanwhile under a name of this project.
+path, a cgroup by its name, a bridge by its alias, another link by that of the bridge it is plugged into, or by having
+appeared meanwhile under a name of this project.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_NAME = "jupyter-containers"
 LINK_PREFIXES = ("jc", "jcv")
+ALIAS = "jupyter-containers "  # network/bridge.py; not imported, as ./dev itself has none of what that needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def take(store: Path) -> Snapshot:
         frozenset(_mounts(store)),
         frozenset(_processes(store)),
         frozenset(_cgroups(CGROUP_ROOT, store)),
-        frozenset(_links()),
+        frozenset(_links(store)),
         frozenset(_networks(store)),
     )
 
@@ -141,12 +143,19 @@ def _cgroups(root: Path, store: Path) -> Iterator[str]:
                 yield path
 
 
-def _links() -> Iterator[str]:
+def _links(store: Path) -> Iterator[str]:
     if os.geteuid() != 0:
         return  # those of this network namespace are root's, who may run the same tests beside this run
     for name in os.listdir("/sys/class/net"):
-        if name.startswith(LINK_PREFIXES):
+        if name.startswith(LINK_PREFIXES) and _may_be_of(store, Path("/sys/class/net", name)):
             yield name
+
+
+def _may_be_of(store: Path, link: Path) -> bool:
+    """Whether no bridge says that a link belongs to a store elsewhere."""
+    bridge = link / "master" if (link / "master").exists() else link
+    owner = _read(bridge / "ifalias").strip().removeprefix(ALIAS)
+    return not owner or Path(owner).is_relative_to(store) or owner.startswith(ALIAS.strip())
 
 
 def _networks(store: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ from jupyter_containers.network import links, messages
 
 PACKAGE = Path(__file__).resolve().parents[3]
 IN_A_CELL = """
-import asyncio, errno
+import asyncio, errno, subprocess
 from ipaddress import ip_interface
 from jupyter_containers.linux.netlink import transact
 from jupyter_containers.network import firewall, links, nftables
@@ -25,7 +25,8 @@ async def cell():
     assert (made.kind, made.addresses) == ("bridge", []), made
     for text in ("10.5.0.1/25", "fd00:5::1/64"):
         transact([links.address(made.number, ip_interface(text))])
-    transact([links.up(made.number), links.up(1)])
+    transact([links.up(made.number, "ours /store"), links.up(1)])
+    assert "alias ours /store" in subprocess.check_output(["ip", "link", "show", "br0"], text=True)
     own = [each for each in links.find("br0").addresses if not each.is_link_local]
     assert own == [ip_interface("10.5.0.1/25"), ip_interface("fd00:5::1/64")], own
     assert links.find("lo").kind == ""
