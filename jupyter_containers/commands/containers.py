@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from jupyter_containers.commands import formats
@@ -150,9 +151,8 @@ def _log_output(entries: Iterator[LogEntry], *, timestamps: bool, details: bool)
 
 def _inspect_container(context: Context, arguments: Arguments) -> Result:
     containers = context.engine().containers
-    more = {"size": True} if arguments.flag("size") else {}
-    found = [containers.inspect(name, **more) for name in arguments.positionals]
-    return formats.documents(found, (), arguments.text("format"))
+    look = partial(containers.inspect, size=True) if arguments.flag("size") else containers.inspect
+    return formats.inspected(arguments.positionals, look, arguments.text("format"))
 
 
 COMMANDS = (

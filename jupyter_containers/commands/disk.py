@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_containers.commands import humane
+from jupyter_containers.commands import formats, humane
 from jupyter_containers.commands.build_storage import cache_grid
 from jupyter_containers.commands.model import Arguments, Command, Option
 from jupyter_containers.commands.results import Column, Grid, Grids, Result
+from jupyter_containers.errors import UsageError
 
 if TYPE_CHECKING:
     from jupyter_containers.commands.context import Context
@@ -17,10 +18,26 @@ _NONE = "<none>"
 
 
 def _df(context: Context, arguments: Arguments) -> Result:
+    form = formats.Format(arguments.text("format"))
+    if not form.plain and arguments.flag("verbose"):
+        raise UsageError("--format and --verbose contradict each other", hint="leave one of them out")
     usage = context.engine().disk_usage()
+    if not form.plain:
+        return form.lines([_fields(row) for row in usage.totals], {"TotalCount": "TOTAL"})
     if not arguments.flag("verbose"):
         return _totals(usage)
     return Grids((_images(usage), _containers(usage), _volumes(usage), cache_grid(usage.cache)))
+
+
+def _fields(row: UsageTotal) -> dict[str, str]:
+    """The fields that a template may name, as Docker has them."""
+    return {
+        "Type": row.type,
+        "TotalCount": str(row.total),
+        "Active": str(row.active),
+        "Size": humane.size(row.size),
+        "Reclaimable": _reclaimable(row),
+    }
 
 
 def _totals(usage: DiskUsage) -> Grid:
@@ -100,6 +117,9 @@ COMMANDS = (
         "system",
         "Show what images, containers, volumes and the build cache take of the disk",
         _df,
-        (Option("verbose", "A table for each, with every image, container, volume and step", "v", kind="bool"),),
+        (
+            Option("verbose", "A table for each, with every image, container, volume and step", "v", kind="bool"),
+            formats.FORMAT,
+        ),
     ),
 )

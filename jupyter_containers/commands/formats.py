@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from jupyter_containers.commands.go_functions import Nil
 from jupyter_containers.commands.model import Option
 from jupyter_containers.commands.results import Documents, Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from jupyter_containers.commands.go_template import Template
@@ -73,6 +74,20 @@ def documents(found: Sequence[Mapping[str, Any]], errors: Sequence[EngineError],
     return Lines(tuple(template.render(_complete(document)) for document in found), tuple(errors))
 
 
+def inspected(names: Sequence[str], look: Callable[[str], Mapping[str, Any]], text: str | None) -> Documents | Lines:
+    """Everything known of each name; one that there is not does not keep the others from being shown."""
+    from jupyter_containers.errors import EngineError  # noqa: PLC0415 - fast start
+
+    found: list[Mapping[str, Any]] = []
+    errors: list[EngineError] = []
+    for name in names:
+        try:
+            found.append(look(name))
+        except EngineError as error:
+            errors.append(error)
+    return documents(found, errors, text)
+
+
 def moment(at: datetime | None) -> str:
     """The field CreatedAt."""
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S %z %Z}" if at else "N/A"
@@ -87,10 +102,30 @@ def labels(found: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _complete(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document with what others of its kind may have: a template can then ask whether it is there."""
-    if "State" not in document:
-        return dict(document)
-    return {**document, "State": {"Health": None, **document["State"]}}
+    """A document with what others of its kind may have, and with what its empty values are: a template may ask."""
+    if "State" in document:
+        document = {**document, "State": {"Health": None, **document["State"]}}
+    if "Config" in document:
+        document = dict(document)
+        document["Config"] = {"ExposedPorts": None, "Healthcheck": None, **document["Config"]}
+    return {name: _typed(name, value) for name, value in document.items()}
+
+
+_MAPS: Final = frozenset(
+    "Annotations Config Data ExposedPorts Labels Options PortBindings Ports StorageOpt Sysctls Tmpfs Volumes".split()  # noqa: SIM905 - a list of names reads best as prose
+)
+_POINTERS: Final = frozenset(
+    "Health Healthcheck Init IPAMConfig MemorySwappiness OomKillDisable PidsLimit StopTimeout".split()  # noqa: SIM905 - the same
+)
+
+
+def _typed(name: str, value: Any) -> Any:
+    """The value, with the empty list, map or pointer that Go has where JSON has null."""
+    if isinstance(value, dict):
+        return {inner: _typed(inner, each) for inner, each in value.items()}
+    if value is not None:
+        return value
+    return Nil("map[]" if name in _MAPS else "<nil>" if name in _POINTERS else "[]")
 
 
 def _header_and_rows(table: list[list[str]]) -> tuple[list[str], list[list[str]]]:

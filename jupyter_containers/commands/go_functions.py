@@ -15,10 +15,25 @@ if TYPE_CHECKING:
 _VERB: Final = re.compile(r"%(-?\d*)(?:\.(\d+))?([vsdqftx%])")
 
 
+class Nil:
+    """A list, map or pointer of Go's that is not there: nothing is in it, and it has a text for what it is."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __len__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, Nil)
+
+    __hash__ = None  # type: ignore[assignment]  # it is equal to None, and no key
+
+
 def shown(value: Any) -> str:
     """A value as Go prints it: ``[a b]``, ``map[k:v]``, ``true``, ``<no value>``."""
-    if value is None:
-        return "<no value>"
+    if value is None or isinstance(value, Nil):
+        return "<no value>" if value is None else value.text
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
@@ -31,6 +46,8 @@ def shown(value: Any) -> str:
 
 
 def _inner(value: Any) -> str:
+    if value == {} and isinstance(value, dict):
+        return "{}"  # within a map it is a struct without fields: a port, a place of a volume
     return "<nil>" if value is None else shown(value)
 
 
@@ -54,11 +71,20 @@ def lookup(value: Any, name: str) -> Any:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if not callable(each)}  # a method is no field
+    return json.dumps(
+        value,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        default=lambda each: None if isinstance(each, Nil) else str(each),
+    )
 
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
+        if isinstance(value, Nil):
+            return ""
         value = value.get(key, "") if isinstance(value, dict) else value[key]
     return value
 
@@ -107,7 +133,7 @@ def _any(*values: Any) -> Any:
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "json": _json,
-    "join": lambda values, separator: separator.join(map(shown, values)),
+    "join": lambda values, separator: separator.join(map(shown, values or ())),
     "split": lambda text, separator: text.split(separator),
     "title": _title,
     "lower": str.lower,

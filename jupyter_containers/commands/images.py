@@ -22,7 +22,7 @@ from jupyter_containers.commands.results import (
     Result,
 )
 from jupyter_containers.commands.tables import CREATED_BY_WIDTH, NONE
-from jupyter_containers.errors import UsageError
+from jupyter_containers.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,8 @@ def _images(context: Context, arguments: Arguments) -> Result:
     return form.lines([_fields(row, full=full) for row in rows], _TITLES)
 
 
+_NOT_MEASURED = "N/A"
+"""As in Docker's list: ``system df -v`` has them."""
 _TITLES = {"ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT"}
 
 
@@ -72,6 +74,10 @@ def _fields(row: ImageSummary, *, full: bool) -> dict[str, str]:
         "CreatedSince": humane.ago(row.created),
         "CreatedAt": formats.moment(row.created),
         "Size": humane.size(row.size),
+        "VirtualSize": humane.size(row.size),
+        "SharedSize": _NOT_MEASURED,
+        "UniqueSize": _NOT_MEASURED,
+        "Containers": _NOT_MEASURED,
     }
 
 
@@ -93,7 +99,7 @@ def _image_filter(context: Context, text: str) -> Callable[[ImageSummary], bool]
 
             return _made(parse_moment(value) / SECOND, before=True)
         case _:
-            raise UsageError(
+            raise InvalidInput(
                 f"unknown filter {key!r}", hint="filters are before, dangling, label, reference, since and until"
             )
 
@@ -208,9 +214,8 @@ def _tag(context: Context, arguments: Arguments) -> Result:
 
 
 def _inspect_image(context: Context, arguments: Arguments) -> Result:
-    images = context.engine().images
-    found = [images.inspect(name) for name in arguments.positionals]
-    return formats.documents(found, (), arguments.text("format"))
+    look = context.engine().images.inspect
+    return formats.inspected(arguments.positionals, look, arguments.text("format"))
 
 
 COMMANDS = (

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.commands.model import Arguments, Command, Option
 from jupyter_containers.commands.results import Happenings, Log, Result
-from jupyter_containers.errors import UsageError
 from jupyter_containers.events import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from jupyter_containers.commands.context import Context
     from jupyter_containers.engine.journal import Happening
 
-_JSON = ("json", "{{json .}}")
+_NAMES = {"Status": "status", "ID": "id", "From": "from", "Scope": "scope", "Time": "time", "TimeNano": "timeNano"}
 
 
 def _events(context: Context, arguments: Arguments) -> Result:
     form = arguments.text("format")
-    if form not in {None, *_JSON}:
-        raise UsageError(f"unknown format {form!r}", hint="use json, or leave it out")
+    write = _form(form)
     found = context.engine().events(
         since=arguments.text("since"), until=arguments.text("until"), filters=arguments.texts("filter")
     )
     if arguments.text("until") is None or form is not None or context.console is not None:
-        return Log(_lines(found, as_json=form is not None))
+        return Log(_lines(found, write))
     past = tuple(found)
-    return Happenings(_lines(past, as_json=False), past)
+    return Happenings(_lines(past, write), past)
 
 
-def _lines(found: Iterable[Happening], *, as_json: bool) -> Iterator[Output]:
+def _form(text: str | None) -> Callable[[Happening], str]:
+    """How an event is written: Docker's line, JSON, or by a template of Go's."""
+    if text is None:
+        return line
+    if text == "json":
+        text = "{{json .}}"
+    from jupyter_containers.commands.go_template import Template  # noqa: PLC0415 - seldom asked for
+
+    template = Template(text.replace("\\t", "\t").replace("\\n", "\n"))
+    return lambda happening: template.render(_Fields(happening.document))
+
+
+class _Fields(dict[str, Any]):
+    """An event as a template sees it: by Docker's names for the fields, which are others than those in JSON."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES or super().__contains__(name)
+
+    def __missing__(self, name: str) -> Any:
+        return self.get(_NAMES[name], "")
+
+
+def _lines(found: Iterable[Happening], write: Callable[[Happening], str]) -> Iterator[Output]:
     for each in found:
-        text = json.dumps(each.document, ensure_ascii=False, separators=(",", ":")) if as_json else line(each)
-        yield Output("stdout", f"{text}\n".encode(errors="surrogateescape"))
+        yield Output("stdout", f"{write(each)}\n".encode(errors="surrogateescape"))
 
 
 def line(happening: Happening) -> str:
@@ -57,7 +75,7 @@ COMMANDS = (
             Option("since", "Show what has happened since then", None, "TIME|DURATION"),
             Option("until", "Go on until then", None, "TIME|DURATION"),
             Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True),
-            Option("format", "json: one JSON object a line", None, "FORMAT"),
+            Option("format", "json, or a template of Go's: '{{.Type}} {{.Action}} {{.Actor.ID}}'", None, "FORMAT"),
         ),
         examples=("events --since 1h --until 0s -f event=die",),
     ),

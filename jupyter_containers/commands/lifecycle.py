@@ -8,8 +8,8 @@ from jupyter_containers.commands.model import Argument, Arguments, Command, Opti
 from jupyter_containers.commands.ports import PORT_OPTIONS
 from jupyter_containers.commands.results import Ended, Lines, Result, Table
 from jupyter_containers.commands.run_options import DETACH_KEYS, RUN_OPTIONS, SIG_PROXY, run_keywords
-from jupyter_containers.errors import EngineError, InvalidInput, Unsupported, UsageError
-from jupyter_containers.events import Output
+from jupyter_containers.errors import ContainerNotFound, EngineError, InvalidInput, Unsupported, UsageError
+from jupyter_containers.events import Notice, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -170,7 +170,18 @@ def _rm(context: Context, arguments: Arguments) -> Result:
         raise Unsupported("--link is not supported: containers of a network find each other by name")
     remove = context.engine().containers.remove
     force, volumes = arguments.flag("force"), arguments.flag("volumes")
-    return _all(arguments.positionals, lambda name: remove(name, force=force, volumes=volumes))
+
+    def act(name: str) -> list[str]:
+        try:
+            remove(name, force=force, volumes=volumes)
+        except ContainerNotFound as error:
+            if not force:
+                raise
+            context.sink(Notice(str(error)))  # it is gone, which is what was wanted
+            return []
+        return [name]
+
+    return each(arguments.positionals, act)
 
 
 def _top(context: Context, arguments: Arguments) -> Result:

@@ -9,7 +9,7 @@ from jupyter_containers.commands.containers import matcher
 from jupyter_containers.commands.lifecycle import each
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.results import Lines, NetworkListing, Result
-from jupyter_containers.errors import UsageError
+from jupyter_containers.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,15 +97,14 @@ def _filter(text: str) -> Callable[[NetworkSummary], bool]:  # noqa: PLR0911 - o
             label, given, wanted = value.partition("=")
             return lambda row: label in row.labels and (not given or row.labels[label] == wanted)
         case _:
-            raise UsageError(
+            raise InvalidInput(
                 f"unknown filter {key!r}", hint="filters are id, name, driver, scope, type, dangling and label"
             )
 
 
 def _inspect(context: Context, arguments: Arguments) -> Result:
-    networks = context.engine().networks
-    found = [networks.inspect(name) for name in arguments.positionals]
-    return formats.documents(found, (), arguments.text("format"))
+    look = context.engine().networks.inspect
+    return formats.inspected(arguments.positionals, look, arguments.text("format"))
 
 
 def _rm(context: Context, arguments: Arguments) -> Result:

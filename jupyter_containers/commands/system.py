@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from jupyter_containers.commands import formats
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.results import Info, Lines, Report, Result
-from jupyter_containers.errors import EngineError, InvalidInput, NotFound
+from jupyter_containers.errors import InvalidInput, NotFound
 from jupyter_containers.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from jupyter_containers.commands.context import Context
+    from jupyter_containers.engine.views import ContainerSummary, EngineInfo
 
 
 def _inspect(context: Context, arguments: Arguments) -> Result:
-    documents: list[Mapping[str, Any]] = []
-    errors: list[EngineError] = []
-    for name in arguments.positionals:
-        try:
-            documents.append(_inspect_one(context, name, arguments.text("type"), size=arguments.flag("size")))
-        except EngineError as error:
-            errors.append(error)
-    return formats.documents(documents, errors, arguments.text("format"))
+    kind, size = arguments.text("type"), arguments.flag("size")
+    return formats.inspected(
+        arguments.positionals, lambda name: _inspect_one(context, name, kind, size=size), arguments.text("format")
+    )
 
 
 def _inspect_one(context: Context, name: str, kind: str | None, *, size: bool) -> Mapping[str, Any]:
@@ -69,12 +68,45 @@ def _doctor(context: Context, _arguments: Arguments) -> Result:
     return Report(context.engine().doctor())
 
 
-def _info(context: Context, _arguments: Arguments) -> Result:
-    return Info(context.engine().info())
+def _info(context: Context, arguments: Arguments) -> Result:
+    found = context.engine().info()
+    form = formats.Format(arguments.text("format"))
+    if form.plain:
+        return Info(found)
+    rows = context.engine().containers.list(all=True)
+    return form.lines([_info_fields(found, rows)], {})
 
 
-def _version(_context: Context, _arguments: Arguments) -> Result:
-    return Lines((f"jupyter-containers {__version__}",))
+def _info_fields(found: EngineInfo, rows: Sequence[ContainerSummary]) -> dict[str, Any]:
+    """The fields that a template may name, as Docker has them; figures are numbers."""
+    states = Counter(row.state for row in rows)
+    return {
+        "ServerVersion": found.version,
+        "Containers": len(rows),
+        "ContainersRunning": states["running"] + states["restarting"],
+        "ContainersPaused": states["paused"],
+        "ContainersStopped": states["created"] + states["exited"] + states["dead"],
+        "Images": found.images,
+        "Driver": found.snapshotter,
+        "DockerRootDir": found.root,
+        "KernelVersion": found.kernel,
+        "Architecture": found.architecture,
+        "OSType": "linux",
+        "CgroupVersion": found.cgroup,
+        "NCPU": os.cpu_count() or 1,
+        "MemTotal": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "Name": os.uname().nodename,
+        "Rootless": found.rootless,
+    }
+
+
+def _version(_context: Context, arguments: Arguments) -> Result:
+    form = formats.Format(arguments.text("format"))
+    if form.plain:
+        return Lines((f"jupyter-containers {__version__}",))
+    uname = os.uname()
+    one = {"Version": __version__, "Os": "linux", "Arch": uname.machine, "KernelVersion": uname.release}
+    return form.lines([{"Client": one, "Server": one}], {})
 
 
 COMMANDS = (
@@ -91,6 +123,8 @@ COMMANDS = (
         (Argument("NAME", maximum=None, completes="name"),),
     ),
     Command(("doctor", "system doctor"), "system", "Say what this host allows, and what would allow more", _doctor),
-    Command(("info", "system info"), "system", "Show where things are and how many there are", _info),
-    Command(("version",), "system", "Show the version", _version),
+    Command(
+        ("info", "system info"), "system", "Show where things are and how many there are", _info, (formats.FORMAT,)
+    ),
+    Command(("version",), "system", "Show the version", _version, (formats.FORMAT,)),
 )

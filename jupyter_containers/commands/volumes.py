@@ -10,7 +10,7 @@ from jupyter_containers.commands.context import read_from, written_to
 from jupyter_containers.commands.lifecycle import each
 from jupyter_containers.commands.model import Argument, Arguments, Command, Option
 from jupyter_containers.commands.results import ChangeListing, Lines, Result, VolumeListing
-from jupyter_containers.errors import UsageError
+from jupyter_containers.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,13 +76,12 @@ def _filter(text: str) -> Callable[[VolumeSummary], bool]:
         case "name":
             return lambda row: value in row.name
         case _:
-            raise UsageError(f"unknown filter {key!r}", hint="filters are dangling, driver, label and name")
+            raise InvalidInput(f"unknown filter {key!r}", hint="filters are dangling, driver, label and name")
 
 
 def _inspect(context: Context, arguments: Arguments) -> Result:
-    volumes = context.engine().volumes
-    found = [volumes.inspect(name) for name in arguments.positionals]
-    return formats.documents(found, (), arguments.text("format"))
+    look = context.engine().volumes.inspect
+    return formats.inspected(arguments.positionals, look, arguments.text("format"))
 
 
 def _rm(context: Context, arguments: Arguments) -> Result:
@@ -101,7 +100,7 @@ def spared(texts: Sequence[str]) -> Callable[[VolumeSummary], bool]:
     for text in texts:
         key, _, value = text.partition("=")
         if key not in {"label", "label!"} or not value:
-            raise UsageError(
+            raise InvalidInput(
                 f"unknown filter {text!r}", hint="the filters are label=KEY[=VALUE] and label!=KEY[=VALUE]"
             )
         tests.append((value, key == "label"))

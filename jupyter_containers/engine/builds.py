@@ -11,6 +11,7 @@ from jupyter_containers.build.comparison import first_difference
 from jupyter_containers.build.context import load_ignore
 from jupyter_containers.build.dockerfile import parse
 from jupyter_containers.build.plan import images_named, places, read_stages
+from jupyter_containers.engine import supervision
 from jupyter_containers.engine.build import cache_transfer, debugging
 from jupyter_containers.engine.build import keywords as build_keywords
 from jupyter_containers.engine.build.keywords import BuildKeywords, carried, references_of
@@ -344,6 +345,7 @@ class Builds:
         report = storage.prune(unused(all=all, filters=filters), keep)
         if keep is None and not filters:
             self._parts.cache.ledger.clear()
+        supervision.tell_pruned(self._parts, "builder", report.size)
         return report
 
     def _options(

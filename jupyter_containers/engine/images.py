@@ -30,6 +30,27 @@ if TYPE_CHECKING:
     from jupyter_containers.images.model import Image as ImageModel
     from jupyter_containers.state import ImageRow
 
+_NO_SETTINGS: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+"""What Docker's ``inspect`` shows of an image that says nothing: templates name these fields."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -232,16 +253,23 @@ class Images:
         model = self._library.read(row)
         names = [Reference.parse(text) for text in row.names]
         settings = json.loads(encode(model.settings))
+        size = self._size(model)
         return {
             "Id": str(model.id),
             "RepoTags": [reference.familiar for reference in names],
             "RepoDigests": sorted({f"{reference.familiar_name}@{model.digest}" for reference in names}),
+            "Parent": "",
+            "Comment": next((each.comment or "" for each in reversed(model.config.history or ())), ""),
             "Created": model.config.created,
+            "DockerVersion": "",
             "Author": model.config.author or "",
-            "Config": settings,
+            "Config": {**_NO_SETTINGS, **settings},
             "Architecture": model.config.architecture,
+            **({"Variant": model.config.variant} if model.config.variant else {}),
             "Os": model.config.os,
-            "Size": self._size(model),
+            "Size": size,
+            "VirtualSize": size,
+            "GraphDriver": {"Data": None, "Name": "overlay"},
             "RootFS": {"Type": "layers", "Layers": [str(layer.diff_id) for layer in model.layers]},
             "Descriptor": {"mediaType": row.media_type, "digest": row.digest, "size": row.size},
         }

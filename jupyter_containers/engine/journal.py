@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.05
 _BLOCK = 1 << 16
-_KEYS = ("container", "event", "image", "label", "network", "scope", "type", "volume")
+_KEYS = (
+    *("config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret"),
+    *("service", "type", "volume"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,18 @@ def _decode(line: bytes) -> Happening | None:
         actor, nanoseconds = document["Actor"], int(document["timeNano"])
         moment = datetime.fromtimestamp(nanoseconds / SECOND, tz=UTC)
         kind, action = str(document["Type"]), str(document["Action"])
+        document = {**_as_before(kind, action, actor), **document}
         return Happening(kind, action, str(actor["ID"]), actor["Attributes"], moment, nanoseconds, document)
     except (msgspec.DecodeError, KeyError, TypeError):  # written when the disk became full
         return None
+
+
+def _as_before(kind: str, action: str, actor: Mapping[str, Any]) -> dict[str, str]:
+    """What events of containers and images had before there were others; Docker still gives it, and scripts read it."""
+    if kind not in {"container", "image"}:
+        return {}
+    image = actor["Attributes"].get("image")
+    return {"status": action, "id": actor["ID"], **({"from": image} if kind == "container" and image else {})}
 
 
 def matcher(filters: Sequence[str]) -> Callable[[Happening], bool]:
@@ -150,7 +162,15 @@ def _matches(happening: Happening, key: str, value: str) -> bool:
             name, given, wanted = value.partition("=")
             return name in attributes and (not given or attributes[name] == wanted)
         case "image":
-            names = {happening.id if happening.type == "image" else "", attributes.get("image", "")}
-            return value in names or f"{value}:latest" in names
+            if happening.type == "image":
+                names = {happening.id, attributes.get("name", "")}
+            else:
+                names = {attributes.get("image", "")}
+            return value in names | {_without_tag(name) for name in names} and value != ""
         case _:
             return happening.type == key and (happening.id.startswith(value) or attributes.get("name") == value)
+
+
+def _without_tag(name: str) -> str:
+    front, colon, tag = name.rpartition(":")
+    return front if colon and "/" not in tag else name

@@ -105,7 +105,7 @@ class Networks:
                 if value
             }
             for version, subnet, part, gateway in (
-                (4, *self._addresses(record)),
+                (4, *network_setup.addresses(self._parts, record)),
                 (6, record.subnet6, record.ip_range6, record.gateway6),
             )
             if subnet
@@ -128,7 +128,7 @@ class Networks:
                 member.id: {
                     "Name": member.name,
                     "MacAddress": place.mac,
-                    "IPv4Address": _with_prefix(place.address, self._addresses(record)[0]),
+                    "IPv4Address": _with_prefix(place.address, network_setup.addresses(self._parts, record)[0]),
                     "IPv6Address": _with_prefix(place.address6, record.subnet6),
                 }
                 for member, place in self._members().get(record.id, [])
@@ -139,13 +139,6 @@ class Networks:
             "Labels": dict(record.labels),
         }
 
-    def _addresses(self, record: NetworkRecord) -> tuple[str, str, str]:
-        """Subnet, range and gateway; those of the default bridge are known while it is up."""
-        if record.driver == BRIDGE and not record.subnet:
-            found = network_setup.look(self._parts, record)
-            return (str(found.subnet), "", found.gateway) if found else ("", "", "")
-        return record.subnet, record.ip_range, record.gateway
-
     def _members(self) -> dict[str, builtins.list[tuple[ContainerRecord, Endpoint]]]:
         """The running containers of each network, with their places."""
         members: dict[str, builtins.list[tuple[ContainerRecord, Endpoint]]] = {}
@@ -155,7 +148,7 @@ class Networks:
         return members
 
     def _summary(self, record: NetworkRecord, members: Mapping[str, Sequence[object]]) -> NetworkSummary:
-        subnet, _, gateway = self._addresses(record)
+        subnet, _, gateway = network_setup.addresses(self._parts, record)
         return NetworkSummary(
             id=record.id,
             name=record.name,
@@ -253,6 +246,7 @@ class Networks:
                 self._discard(record)
                 supervision.tell_of(self._parts, "network", "destroy", record.id, name=record.name, type=record.driver)
                 removed.append(record.name)
+        supervision.tell_pruned(self._parts, "network")
         return removed
 
     def _discard(self, record: NetworkRecord) -> None:

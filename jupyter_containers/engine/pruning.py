@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
-from jupyter_containers.engine import status
+from jupyter_containers.engine import status, supervision
 from jupyter_containers.engine.launch import creation
 from jupyter_containers.engine.moments import parse_moment
 from jupyter_containers.engine.network import networking
@@ -72,6 +72,7 @@ def containers(parts: Parts, matches: Matcher) -> PruneReport:
             total += parts.trees.usage(directory).bytes if os.path.lexists(directory) else 0
             creation.discard(parts, record)
             removed.append(record.id)
+    supervision.tell_pruned(parts, "container", total)
     return PruneReport(tuple(removed), total)
 
 
@@ -99,6 +100,7 @@ def images(parts: Parts, matches: Matcher, *, everything: bool) -> PruneReport:
     """
     chosen = unused_images(parts, matches, everything=everything)
     if not chosen:
+        supervision.tell_pruned(parts, "image")
         return PruneReport((), 0)
     sizes = {digest: parts.store.size(digest) for digest in parts.store.digests()}
     layers = {info.chain: info.bytes for info in parts.snapshotter.chains()}
@@ -106,6 +108,7 @@ def images(parts: Parts, matches: Matcher, *, everything: bool) -> PruneReport:
     left = {info.chain for info in parts.snapshotter.chains()}
     total = sum(sizes.get(digest, 0) for digest in gone)
     total += sum(size for chain, size in layers.items() if chain not in left)
+    supervision.tell_pruned(parts, "image", total)
     names = [f"untagged: {Reference.parse(name).familiar}" for row in chosen for name in row.names]
     return PruneReport((*names, *(f"deleted: {row.image_id}" for row in chosen)), total)
 

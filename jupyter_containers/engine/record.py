@@ -35,7 +35,8 @@ torvalds turing volhard wilson wozniak wu yalow
 
 
 class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A container as it was created. ``created`` is ns since the epoch; ``args`` the full command line.
+    """A container as it was created. ``created`` is ns since the epoch; ``args`` the full command line,
+    of which the first ``entrypoint`` are the entry point.
 
     ``layers`` are the chain ids of its image, bottom first; ``env`` is resolved, so a later start is the same.
     ``exposed`` are the ports it says it serves: ``80/tcp``; ``ports`` are published, ``bound`` where they are now.
@@ -48,6 +49,7 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     digest: str
     created: int
     args: tuple[str, ...]
+    entrypoint: int = 0
     env: tuple[str, ...]
     cwd: str
     user: str

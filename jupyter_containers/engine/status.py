@@ -7,11 +7,6 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from jupyter_containers.engine.launch import mounts
-from jupyter_containers.engine.options import split_pairs
-from jupyter_containers.engine.supervision import restart_policy
 from jupyter_containers.engine.views import ContainerState, ContainerSummary
 from jupyter_containers.records import dataclass
 from jupyter_containers.runtime import lifecycle
@@ -102,24 +97,6 @@ def ports(record: ContainerRecord, state: ContainerState) -> str:
     return ", ".join([*(port.shown for port in record.bound), *(key for key in record.exposed if key not in published)])
 
 
-def _network_settings(record: ContainerRecord, *, running: bool) -> dict[str, Any]:
-    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(record.exposed)
-    for port in record.bound if running else ():
-        bindings = found.get(port.key) or []
-        found[port.key] = [*bindings, {"HostIp": port.host, "HostPort": str(port.first)}]
-    networks = {
-        each.name: {
-            "NetworkID": each.network,
-            "IPAddress": each.address,
-            "GlobalIPv6Address": each.address6,
-            "MacAddress": each.mac,
-            "Aliases": list(each.aliases) or None,
-        }
-        for each in record.endpoints
-    }
-    return {"Ports": found if running else {}, "Networks": networks or {record.network: {"IPAddress": record.address}}}
-
-
 def describe(status: Status) -> str:
     """``Up 5 minutes``, ``Exited (0) 2 hours ago``, ``Created``."""
     if status.state == "restarting" and status.exit:
@@ -144,77 +121,12 @@ def _ago(moment: int) -> str:
     raise AssertionError("unreachable: the last unit takes any amount")
 
 
-def inspect(paths: Paths, record: ContainerRecord) -> dict[str, Any]:
-    """A container as Docker's ``inspect`` shows it, as far as this engine has it."""
-    now = read(paths, record.id)
-    options = msgspec.to_builtins(record.options)
-    policy = restart_policy(record.options.restart)
-    return {
-        "Id": record.id,
-        "Name": f"/{record.name}",
-        "Created": _text(record.created),
-        "Path": record.args[0],
-        "Args": list(record.args[1:]),
-        "State": {
-            "Status": now.state,
-            "Running": now.running,
-            "Paused": now.state == "paused",
-            "Restarting": now.state == "restarting",
-            "OOMKilled": bool(now.exit and now.exit["oom_killed"]),
-            "Dead": False,
-            "Pid": now.pid or 0,
-            "ExitCode": now.exit["code"] if now.exit else 0,
-            "Error": now.exit["cause"] if now.exit else "",
-            "StartedAt": _text(now.started),
-            "FinishedAt": _text(now.exit["finished_at"]) if now.exit else _NEVER,
-            **({"Health": _health(now.health)} if now.health else {}),
-        },
-        "RestartCount": now.restarts,
-        "Image": record.image_id,
-        "LogPath": "" if record.options.log_driver == "none" else str(paths.containers / record.id / "log.json"),
-        "Config": {
-            "Hostname": record.hostname,
-            "User": record.user,
-            "Env": list(record.env),
-            "Cmd": list(record.args),
-            "Image": record.image,
-            "WorkingDir": record.cwd,
-            "Labels": dict(record.labels),
-            "StopSignal": record.stop_signal,
-            "StopTimeout": record.stop_timeout,
-            "Tty": record.options.tty,
-            "OpenStdin": record.options.interactive,
-            **({"Healthcheck": msgspec.to_builtins(record.health)} if record.health else {}),
-        },
-        "HostConfig": {
-            "NetworkMode": record.network,
-            "Memory": record.memory_limit or 0,
-            "AutoRemove": record.options.remove,
-            "RestartPolicy": {"Name": policy["name"], "MaximumRetryCount": policy["most"]},
-            "LogConfig": {
-                "Type": record.options.log_driver or "json-file",
-                "Config": split_pairs(record.options.log_opt),
-            },
-            "Options": options,
-        },
-        "Mounts": [mounts.describe(point, f"{paths.root}/volumes") for point in record.mounts],
-        "NetworkSettings": _network_settings(record, running=now.running),
-    }
-
-
-def _health(found: Mapping[str, Any]) -> dict[str, Any]:
-    entries = [
-        {"Start": _text(start), "End": _text(end), "ExitCode": code, "Output": output}
-        for start, end, code, output in found["log"]
-    ]
-    return {"Status": found["status"], "FailingStreak": found["streak"], "Log": entries}
-
-
 def _moment(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds / 1e9, tz=UTC)
 
 
-def _text(nanoseconds: int) -> str:
+def text(nanoseconds: int) -> str:
+    """A moment as Docker writes it, in UTC; that of 0 for what has not been."""
     if not nanoseconds:
         return _NEVER
     return f"{_moment(nanoseconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds % 10**9:09}Z"

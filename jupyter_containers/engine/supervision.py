@@ -132,6 +132,11 @@ def tell_of(parts: Parts, kind: str, action: str, identity: str, **attributes: s
     journal.append(str(parts.paths.root / journal.NAME), kind, action, identity, attributes)
 
 
+def tell_pruned(parts: Parts, kind: str, freed: int = 0) -> None:
+    """Enter that what was not needed of a kind was removed: ``freed`` are bytes."""
+    tell_of(parts, kind, "prune", "", reclaimed=str(freed))
+
+
 def event_options(parts: Parts, record: ContainerRecord) -> EventOptions:
     """Where the monitor tells what happens."""
     found: EventOptions = {"path": str(parts.paths.root / journal.NAME), "attributes": describe(record)}

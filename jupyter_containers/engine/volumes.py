@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 import msgspec
 
 from jupyter_containers import documents
-from jupyter_containers.engine import status
+from jupyter_containers.engine import status, supervision
 from jupyter_containers.engine.launch import mounts
 from jupyter_containers.engine.options import split_pairs
 from jupyter_containers.engine.record import change, new_id
@@ -449,6 +449,7 @@ class Volumes:
                 tell(self._parts, "destroy", row.name)
                 removed.append(row.name)
                 total += size
+        supervision.tell_pruned(self._parts, "volume", total)
         return PruneReport(tuple(removed), total)
 
     def unused(

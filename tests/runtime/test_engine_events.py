@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,8 @@ from tests.support.leaks import wait_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from tests.support.verbs import Program
 
 
 def told(root: Path, filters: Sequence[str] = ()) -> list[str]:
@@ -85,3 +89,38 @@ def test_networks(engine: Engine, store_root: Path) -> None:
         ("destroy", "more"),
     ]
     assert told(store_root, ["network=back", "event=connect"]) == ["network connect"]
+
+
+def test_events_by_template_and_filter(program: Program) -> None:
+    """What Docker tells of the same verbs, in the same order."""
+    (begin,) = program.good("create", "--network", "none", "--name", "marker", program.image, "true")
+    (since,) = program.good("inspect", "-f", "{{.Created}}", "marker")
+    program.good("tag", program.image, "jc-events:1")
+    program.good("rmi", "jc-events:1")
+    program.good("volume", "create", "jc-events")
+    program.good("run", "--name", "told", "--network", "none", "-v", "jc-events:/x", program.image, "true")
+    program.good("rename", "told", "told-2")
+    program.good("rm", "told-2")
+    program.good("volume", "rm", "jc-events")
+    program.good("rm", "marker")
+    program.good("volume", "prune", "-f")
+    until = str(int(time.time()) + 1)  # Docker counts whole seconds
+
+    def events(form: str, *words: str) -> list[str]:
+        return program.good("events", "--since", since, "--until", until, "--format", form, *words)
+
+    of_volumes = events("{{.Type}} {{.Action}} {{.Actor.ID}}", "-f", "type=volume", "-f", "volume=jc-events")
+    assert list(dict.fromkeys(of_volumes)) == [
+        f"volume {action} jc-events" for action in ("create", "mount", "unmount", "destroy")
+    ]
+    assert events("{{.Action}}", "-f", "event=prune") == ["prune"]
+    assert events("{{.Action}}", "-f", "type=image") == ["tag", "untag"]
+    of_one = events("{{.Action}} {{.Status}} {{.From}}", "-f", "container=told-2")
+    assert of_one == [f"{action} {action} {program.image}" for action in ("rename", "destroy")]
+    assert events('{{index .Actor.Attributes "oldName"}}', "-f", "event=rename") == ["/told"]
+    assert events('{{.ID}} {{index .Actor.Attributes "exitCode"}}', "-f", "event=die")[0].endswith(" 0")
+    assert events("{{.ID}}", "-f", "container=marker", "-f", "event=create") == [begin]
+    by_image = events("{{.Action}}", "-f", f"image={program.image.partition(':')[0]}", "-f", "type=container")
+    assert {"create", "start", "die", "destroy"} <= set(by_image)
+    whole = [json.loads(text) for text in events("{{json .}}", "-f", "type=container")]
+    assert {(each["status"], each["id"]) for each in whole} == {(each["Action"], each["Actor"]["ID"]) for each in whole}

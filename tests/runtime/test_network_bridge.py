@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from jupyter_containers.engine import Engine
 
 SCENE = Path(__file__).resolve().parents[1] / "support" / "network_scene.py"
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -92,3 +95,20 @@ def test_removing_leaves_only_what_others_made(seen: dict[str, Any]) -> None:
     assert seen["after"] == []
     assert "jupyter_containers" not in seen["rules after"]
     assert "table inet foreign" in seen["rules after"]
+
+
+def test_the_address_is_where_scripts_look_for_it(net: Engine) -> None:
+    net.containers.run("starter", ["sleep", "1000"], detach=True, name="web", publish="8099:80", expose="81")
+    found = net.containers.inspect("web")["NetworkSettings"]
+    place = found["Networks"]["bridge"]
+    (network,) = net.networks.inspect("bridge")["IPAM"]["Config"]
+    assert found["IPAddress"] == place["IPAddress"] == net.containers.list()[0].address
+    assert found["Gateway"] == place["Gateway"] == network["Gateway"]
+    assert f"/{place['IPPrefixLen']}" == network["Subnet"][-3:]
+    assert found["MacAddress"] == place["MacAddress"] != ""
+    assert found["Ports"] == {"81/tcp": None, "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8099"}]}
+    net.containers.stop("web", time=0)
+    found = net.containers.inspect("web")
+    assert found["NetworkSettings"]["IPAddress"] == ""
+    assert found["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8099"}]}
+    net.containers.remove("web")

@@ -300,7 +300,7 @@ class Control:
         changed = rename(self._parts.state, record.id, new_name)
         self._inform(changed)
         network_service.told(self._parts, changed)
-        self._tell(changed, "rename", oldName=record.name)
+        self._tell(changed, "rename", oldName=f"/{record.name}")
 
     def _inform(self, record: ContainerRecord, **more: Any) -> None:
         """Tell the monitor, if there is one, what has changed."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from jupyter_containers.engine import status
-from jupyter_containers.engine.container import execs, logs
+from jupyter_containers.engine.container import document, execs, logs
 from jupyter_containers.engine.container.control import not_running
 from jupyter_containers.engine.container.usage import ContainerFigures
 from jupyter_containers.engine.moments import moment
+from jupyter_containers.engine.network import networking
 from jupyter_containers.engine.network import record as network_record
+from jupyter_containers.engine.network import setup as network_setup
 from jupyter_containers.engine.record import ContainerRecord
 from jupyter_containers.errors import ContainerNotFound, ContainerNotRunning, Unsupported
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from jupyter_containers.engine.explain.xray import Xray
+    from jupyter_containers.engine.network.record import NetworkRecord
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.engine.views import ContainerSummary, ExecStatus, ProcessTable
 
@@ -54,12 +59,23 @@ class ContainerViews(ContainerFigures):
     def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """A container as Docker's ``inspect`` shows it; with ``size`` the bytes of what it has written too."""
         record = self.record(name)
-        found = status.inspect(self._parts.paths, record)
+        now = status.read(self._parts.paths, record.id)
+        found = document.of(self._parts.paths, record, now, self._networks_of(record))
         if found["State"]["Running"]:
             found["ExecIDs"] = [each.id for each in self._execs_of(record) if each.running] or None
         if size:
             measured = self.measured(status.summarize(status.read(self._parts.paths, record.id), record))
             found |= {"SizeRw": measured.size, "SizeRootFs": measured.virtual_size}
+        return found
+
+    def _networks_of(self, record: ContainerRecord) -> builtins.list[NetworkRecord]:
+        """The networks that a container is in, with the addresses that they have now."""
+        wanted = {each.network for each in record.endpoints}
+        found = []
+        for each in networking.networks(self._parts):
+            if each.id in wanted or (not wanted and each.name == record.network):
+                subnet, _, gateway = network_setup.addresses(self._parts, each)
+                found.append(msgspec.structs.replace(each, subnet=subnet, gateway=gateway))
         return found
 
     def top(self, name: str, options: Sequence[str] = ()) -> ProcessTable:

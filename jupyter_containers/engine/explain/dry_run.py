@@ -99,7 +99,7 @@ class DryRun:
             raise NameInUse(
                 f'the container name "{options.name}" is already in use', hint="remove it or choose another name"
             )
-        words = creation.arguments(model, command, options, image) if model else tuple(command or ("the image's",))
+        words = creation.arguments(model, command, options, image)[0] if model else tuple(command or ("the image's",))
         deeds.append(Deed("create", "container", options.name or "a name of its own", f"command: {shlex.join(words)}"))
         if network != "host":
             deeds += [Deed("publish", "port", each.key, f"at {each.host}:{each.first or 'any'}") for each in published]

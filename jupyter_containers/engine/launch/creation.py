@@ -96,6 +96,7 @@ def create(
             f"port {published[0].key} cannot be published: {notices[0] if notices else 'the container has no network'}",
             hint="--network host gives it the host's ports",
         )
+    args, count = arguments(model, command, options, image)
     own, identity = identity, identity or new_id()
     record = ContainerRecord(
         id=identity,
@@ -104,7 +105,8 @@ def create(
         image_id=row.image_id,
         digest=row.digest,
         created=time.time_ns(),
-        args=arguments(model, command, options, image),
+        args=args,
+        entrypoint=count,
         env=tuple(_environment(model, options, options.hostname or identity[:12])),
         cwd=options.workdir or settings.working_dir or "/",
         user=options.user if options.user is not None else settings.user or "",
@@ -205,8 +207,10 @@ def _add(parts: Parts, record: ContainerRecord, prepared: mountpoints.Prepared) 
     raise AssertionError("unreachable: the last attempt raises")
 
 
-def arguments(model: ImageModel, command: Sequence[str] | None, options: RunOptions, image: str) -> tuple[str, ...]:
-    """Entry point and command: an entry point given anew drops the image's command."""
+def arguments(
+    model: ImageModel, command: Sequence[str] | None, options: RunOptions, image: str
+) -> tuple[tuple[str, ...], int]:
+    """Entry point and command, and how many words the entry point has; one given anew drops the image's command."""
     settings = model.settings
     if options.entrypoint is None:
         entrypoint = tuple(settings.entrypoint or ())
@@ -219,7 +223,7 @@ def arguments(model: ImageModel, command: Sequence[str] | None, options: RunOpti
         raise InvalidInput(
             f"no command: neither the image {image} nor the call names one", hint="add one after the image"
         )
-    return args
+    return args, len(entrypoint)
 
 
 def _environment(model: ImageModel, options: RunOptions, hostname: str) -> list[str]:

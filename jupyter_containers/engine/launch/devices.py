@@ -96,7 +96,7 @@ def of(options: RunOptions) -> list[HostDevice]:
 
 
 def _named(text: str) -> list[HostDevice]:
-    source, path, access = _parts(text)
+    source, path, access = parts(text)
     try:
         info = os.stat(source)
     except OSError as error:
@@ -113,16 +113,16 @@ def _named(text: str) -> list[HostDevice]:
     return devices
 
 
-def _parts(text: str) -> tuple[str, str, str]:
-    """``SOURCE[:TARGET][:ACCESS]``, absolute paths."""
+def parts(text: str) -> tuple[str, str, str]:
+    """``SOURCE[:TARGET][:ACCESS]``, absolute paths; raises InvalidInput and Unsupported."""
     if "=" in text and not text.startswith("/"):
         raise Unsupported(
             f"the device {text!r} is named for the Container Device Interface, which is not supported",
             hint="name the device nodes: --device /dev/NODE",
         )
-    parts = text.split(":")
-    source, path, access = parts[0], parts[0], "rwm"
-    match parts[1:]:
+    first, *others = text.split(":")
+    source, path, access = first, first, "rwm"
+    match others:
         case []:
             pass
         case [one] if _PERMISSIONS.fullmatch(one):

@@ -40,6 +40,14 @@ def ensure(parts: Parts, record: NetworkRecord) -> BridgeNetwork:
     return replace(up, notices=(*up.notices, missing)) if missing else up
 
 
+def addresses(parts: Parts, record: NetworkRecord) -> tuple[str, str, str]:
+    """Subnet, range and gateway of a network; those of the default bridge are known while it is up."""
+    if record.driver == BRIDGE and not record.subnet:
+        found = look(parts, record)
+        return (str(found.subnet), "", found.gateway) if found else ("", "", "")
+    return record.subnet, record.ip_range, record.gateway
+
+
 def look(parts: Parts, record: NetworkRecord) -> BridgeNetwork | None:
     """A bridge network as it stands; None if it is not up."""
     return bridge_of(parts, record).look() if stand(parts) else None

@@ -177,11 +177,15 @@ def test_logs_with_details_and_a_span(fake: FakeEngine) -> None:
 
 
 def test_one_failure_does_not_keep_the_others_from_it(fake: FakeEngine) -> None:
-    outcome = call(fake, "rm -f web gone old")
+    outcome = call(fake, "rm -v web gone old")
     assert isinstance(outcome, results.Lines)
     assert outcome.lines == ("web", "old")
     assert [type(error) for error in outcome.errors] == [ContainerNotFound]
-    assert fake.last("rm") == {"name": "old", "force": True, "volumes": False}
+    assert fake.last("rm") == {"name": "old", "force": False, "volumes": True}
+
+
+def test_rm_with_force_is_content_when_there_is_none(fake: FakeEngine) -> None:
+    assert call(fake, "rm -f web gone old") == results.Lines(("web", "old"))
 
 
 def test_stop_kill_and_wait(fake: FakeEngine) -> None:
@@ -319,7 +323,7 @@ def test_networks_by_verb(fake: FakeEngine) -> None:
     assert call(fake, "network rm a b") == results.Lines(("a", "b"))
     assert call(fake, "network prune -f") == results.Lines(("Deleted Networks:", "old"))
     for wrong in ("network connect --link x back web", "network create --ipam-driver dhcp x", "network ls -f x=y"):
-        with pytest.raises(UsageError):
+        with pytest.raises((UsageError, InvalidInput)):
             call(fake, wrong)
 
 

@@ -12,7 +12,7 @@ from jupyter_containers.commands import results, tables
 from jupyter_containers.commands.context import Context
 from jupyter_containers.commands.parser import parse
 from jupyter_containers.commands.table import find
-from jupyter_containers.errors import UsageError
+from jupyter_containers.errors import InvalidInput, UsageError
 from jupyter_containers.events import Event, Output
 from tests.support.fake_engine import FakeEngine
 
@@ -106,7 +106,7 @@ def test_pruning_volumes_with_a_name_must_be_meant(fake: FakeEngine) -> None:
     "words", ["volume prune --filter until=1h", "volume ls -f x=y", "volume ls -f x", "volume export data"]
 )
 def test_mistakes_are_named(fake: FakeEngine, words: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises((UsageError, InvalidInput)):
         call(fake, words)
 
 
