@@ -14,6 +14,8 @@ from bench.peers import NotHere, find
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_PATIENCE = 240  # seconds
+
 
 def archive(cache: Path) -> Path:
     """The tar; made at the first call, which takes a minute and the network.
@@ -63,7 +65,12 @@ def _source() -> tuple[str, str]:
 
 
 def _run(command: list[str]) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NotHere(f"{Path(command[0]).name} did not end in {_PATIENCE} s") from None
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
         raise NotHere(f"{Path(command[0]).name}: {last}")

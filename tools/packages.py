@@ -46,8 +46,9 @@ PEERS = (
     Tool("buildah", "buildah", "comparison with buildah"),
 )
 BROWSER = Tool("chromium", "chromium", "widgets in JupyterLab in a browser")
+DEBIAN = Tool("debootstrap", "debootstrap", "builds on a real base; nginx, PostgreSQL and Redis in containers")
 FOR_DEMO = (BUSYBOX, UIDMAP)
-FOR_TESTS = (BUSYBOX, UIDMAP, *NETWORK, *PEERS, BROWSER)
+FOR_TESTS = (BUSYBOX, UIDMAP, *NETWORK, *PEERS, BROWSER, DEBIAN)
 
 
 def find(command: str) -> str | None:

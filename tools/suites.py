@@ -10,7 +10,7 @@ import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 from xml.etree import ElementTree as ET
 
 from tests.support import leaks, unprivileged
@@ -27,6 +27,8 @@ Outcome = Literal["passed", "failed", "skipped"]
 # What an ordinary user's run adds to root's: everything but the checks of the repository itself.
 USER_SUITES = ("tests/unit", "tests/contracts", "tests/runtime", "tests/notebook")
 RUNTIME_SUITES = ("tests/contracts", "tests/runtime", "tests/notebook")
+# The user's own suites in two halves, side by side: a suite waits more than it computes.
+HALVES = (("tests/runtime",), ("tests", "--ignore=tests/runtime"))
 # The rungs of the isolation ladder that a run can stand on, as `doctor` names them.
 RUNGS = ("root", "rootless", "rootless-single-id")
 # Skipped in one run because another one runs it.
@@ -103,19 +105,25 @@ def everything(environment: Environment, *, left_out: Sequence[str]) -> int:
     own.chmod(0o1777)
     before = leaks.take(own)
     users: list[_UserRun] = []
+    who = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+    halves = [
+        _OwnRun(f"{name} as {who}", environment, own / f"own{number}.xml", HALVES[number])
+        for number, name in enumerate(("tests/runtime", "all other suites"))
+    ]
     if os.geteuid() == 0:
         users, lacking = _users(own, environment)
         without += lacking
-        first = _OwnRun("all suites as root", environment, own / "own.xml")
     else:
-        first = _OwnRun(f"all suites as uid {os.geteuid()}", environment, own / "own.xml")
         without.append("what needs uid 0: run ./dev test as root as well")
-    with ThreadPoolExecutor(1) as beside:  # one user after the other, while the first run goes on
+    # One user after the other and the first half of the own suites, while the second one is shown.
+    with ThreadPoolExecutor(1) as half, ThreadPoolExecutor(1) as beside:
+        first = half.submit(halves[0].run)
         others = [beside.submit(each.run) for each in users]
-        first.show(report)
+        halves[1].show(report)
+        halves[0].read(report, first)
         for each, other in zip(users, others, strict=True):
             each.read(report, other)
-    runs: list[_OwnRun | _UserRun] = [first, *users]
+    runs: list[_OwnRun | _UserRun] = [*halves, *users]
     for run in runs:
         _try_again(report, run)
     left = leaks.remaining(own, before)
@@ -144,21 +152,44 @@ def _try_again(report: Report, run: _OwnRun | _UserRun) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _OwnRun:
-    """The suites as the user who asked, shown while they run; what they make lies beside ``xml``."""
+    """Suites as the user who asked; what they make lies beside ``xml``."""
 
     title: str
     environment: Environment
     xml: Path
+    suites: Sequence[str]
 
     def show(self, report: Report, tests: Sequence[str] = ()) -> None:
-        """All suites, or some tests."""
+        """The suites, or some tests, shown while they run."""
         if not tests:
             _title(self.title)
-        command = [self.environment.python, *_pytest(self.xml), *tests]
+        read(report, self.xml, self.title, self._do(None, tests))
+
+    def run(self) -> int:
+        """The suites, what they print kept until :meth:`read`; the exit status."""
+        with self.xml.with_suffix(".log").open("wb") as log:
+            return self._do(log, ())
+
+    def read(self, report: Report, done: Future[int]) -> None:
+        """Wait for the run, show what it printed, add its results."""
+        status = done.result()
+        _title(self.title)
+        note(self.xml.with_suffix(".log").read_text(encoding="utf-8", errors="replace").rstrip())
+        read(report, self.xml, self.title, status)
+
+    def _do(self, output: IO[bytes] | None, tests: Sequence[str]) -> int:
+        command = [self.environment.python, *_pytest(self.xml), *(tests or self.suites)]
         variables = self.environment.variables(TMPDIR=str(self.xml.parent))
         self.xml.unlink(missing_ok=True)
-        done = subprocess.run(command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, check=False)
-        read(report, self.xml, self.title, done.returncode)
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            check=False,
+        ).returncode
 
     def again(self, report: Report, tests: Sequence[str]) -> None:
         """Some tests once more."""
@@ -222,13 +253,13 @@ def _users(reports: Path, environment: Environment) -> tuple[list[_UserRun], lis
         if paths:
             title = f"{', '.join(Path(path).name for path in paths)} {who}"
             xml = reports / f"{kind}.xml"
-            command = [place.python, *_pytest(xml), "-p", "no:cacheprovider", "-m", "not root"]
+            command = [place.python, *_pytest(xml), "-m", "not root"]
             runs.append(_UserRun(kind, title, command, paths, place, xml))
     return runs, []
 
 
 def _pytest(xml: Path) -> list[str]:
-    options = ["-q", "--no-header", f"--junit-xml={xml}", "-o", "junit_family=xunit1"]
+    options = ["-q", "--no-header", "-p", "no:cacheprovider", f"--junit-xml={xml}", "-o", "junit_family=xunit1"]
     return ["-m", "pytest", *options, "--durations=25", "--durations-min=3"]
 
 
