@@ -149,6 +149,12 @@ VERBS: Final[dict[str, About]] = {
     ),
     "network ls": About("The rows of networks are read.", "state.sqlite"),
     "network inspect": About("The row of a network is read, and who is in it.", "state.sqlite"),
+    "network graph": About(
+        "The kernel is asked for bridges, pairs, addresses and rules, the network agent for the ports it carries.",
+        "rtnetlink and nftables where the bridges are, /proc of the containers; nothing is changed",
+        docker="",
+        instead="network inspect, with ip(8) and nft(8) on the host",
+    ),
     "network rm": About("Its row is removed, and the bridge and rules if they are there.", "state.sqlite, the bridge"),
     "network prune": About("The networks nobody is in are removed.", "state.sqlite, bridges"),
     "network connect": About(

@@ -170,13 +170,17 @@ class Grids:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Something to read: a title, sentences, and tables; ``value`` is the typed object that it is made of."""
+    """Something to read: a title, sentences, and tables; ``value`` is the typed object that it is made of.
+
+    ``drawn`` is its picture in letters, for where no other is drawn.
+    """
 
     title: str
     words: tuple[str, ...]
     grids: tuple[Grid, ...]
     value: object
     full: bool = False
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _MODULES = (
     "moving",
     "images",
     "networks",
+    "network_graph",
     "ports",
     "volumes",
     "builds",

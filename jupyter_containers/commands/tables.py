@@ -74,6 +74,7 @@ def cells(table: Grid, now: datetime, *, full: bool) -> list[list[str]]:
 def page(found: Page, now: datetime) -> list[str]:
     """A title, sentences, and tables with more than their header."""
     lines = [found.title, *(f"  {line}" for line in found.words)]
+    lines += ["", *found.drawn] if found.drawn else []
     for table in found.grids:
         if table.names:
             lines += ["", f"{table.noun}:", *grid(table, now)]

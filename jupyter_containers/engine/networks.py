@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from jupyter_containers.engine.network.creation import NetworkKeywords
+    from jupyter_containers.engine.network.topology import Topology
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.engine.record import ContainerRecord
 
@@ -138,6 +139,21 @@ class Networks:
             else dict(record.options),
             "Labels": dict(record.labels),
         }
+
+    def topology(self, *names: str) -> Topology:
+        """What networks really are at this moment: bridges, veth pairs, addresses, ports, address translation.
+
+        All of them, or those that are named and the containers in them. Nothing is made or started. Containers that
+        run are told of.
+
+        Raises
+        ------
+        NetworkNotFound, InvalidInput
+            for a name of no network, or of several.
+        """
+        from jupyter_containers.engine.network import topology  # noqa: PLC0415 - seldom used
+
+        return topology.look(self._parts, names)
 
     def _members(self) -> dict[str, builtins.list[tuple[ContainerRecord, Endpoint]]]:
         """The running containers of each network, with their places."""

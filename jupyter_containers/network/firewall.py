@@ -48,6 +48,12 @@ def exists(bridge: str, *, ipv6: bool = False, make: Make = socket.socket) -> bo
     return nft.exists(nft.IPV4, name, make) and (not ipv6 or nft.exists(nft.IPV6, name, make))
 
 
+def translates(bridge: str, make: Make = socket.socket) -> bool:
+    """Whether what leaves the network of a bridge gets the host's address."""
+    name = table_name(bridge)
+    return any(nft.exists(family, name, make) and nft.translates(family, name, make) for family in (nft.IPV4, nft.IPV6))
+
+
 def install(
     bridge: str,
     subnets: Sequence[IPv4Network | IPv6Network],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8
-NEWTABLE, _GETTABLE, DELTABLE, NEWCHAIN, _GETCHAIN, NEWRULE = 0, 1, 2, 3, 4, 6
+NEWTABLE, _GETTABLE, DELTABLE, NEWCHAIN, _GETCHAIN, NEWRULE, _GETRULE = 0, 1, 2, 3, 4, 6, 7
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 REQUEST, ACK, _DUMP, CREATE, APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 _DONE, _ERROR = 3, 2
@@ -208,6 +208,20 @@ def tables(make: Make = socket.socket) -> list[tuple[int, str]]:
             for kind, data in _dump(channel)
             if kind == SUBSYSTEM | NEWTABLE
         ]
+
+
+def translates(family: int, table: str, make: Make = socket.socket) -> bool:
+    """Whether a rule of a table gives what leaves the host's address, whatever connection it belongs to."""
+    kept = _text(1, "ct")  # a rule of a bridge's own that looks at the connection is for published ports
+    with _channel(make) as channel:
+        channel.send(_message(_GETRULE, family, REQUEST | _DUMP, _text(1, table)))
+        return any(
+            kind == SUBSYSTEM | NEWRULE
+            and _attributes(data[20:]).get(1, b"").rstrip(b"\0") == table.encode()
+            and _text(1, "masq") in data
+            and kept not in data
+            for kind, data in _dump(channel)
+        )
 
 
 def foreign_forward_drops(make: Make = socket.socket) -> list[str]:

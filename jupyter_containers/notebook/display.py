@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jupyter_containers.commands.results import HostReport
     from jupyter_containers.engine import Container
     from jupyter_containers.engine.explain.xray import Xray
+    from jupyter_containers.engine.network.topology import Topology
     from jupyter_containers.engine.views import ContainerSummary, EngineInfo
     from jupyter_containers.notebook.session import Session
 
@@ -78,9 +79,25 @@ def xray_text(xray: Xray) -> str:
     return "\n".join(tables.page(page(xray), datetime.now(UTC)))
 
 
+def topology_html(found: Topology) -> str:
+    """Networks as they are: a picture, and its tables folded away."""
+    from jupyter_containers.commands.network_graph import page  # noqa: PLC0415 - seldom shown
+    from jupyter_containers.notebook.pages import Page  # noqa: PLC0415 - the same
+
+    return Page(page(found))._repr_html_()
+
+
+def topology_text(found: Topology) -> str:
+    """Networks as they are, in a terminal."""
+    from jupyter_containers.commands.network_graph import page  # noqa: PLC0415 - seldom shown
+
+    return "\n".join(tables.page(page(found), datetime.now(UTC)))
+
+
 _VIEWS = "jupyter_containers.engine.views"
 _TYPES: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
     ("jupyter_containers.engine.explain.xray.views", "Xray", xray_html, xray_text),
+    ("jupyter_containers.engine.network.topology", "Topology", topology_html, topology_text),
     (_VIEWS, "RunResult", objects.run_html, objects.run_text),
     (_VIEWS, "EngineInfo", info_html, info_text),
     (_VIEWS, "ContainerSummary", objects.summary_html, objects.summary_text),

@@ -77,6 +77,9 @@ def test_a_dashboard_works_by_keyboard_while_a_cell_runs(
     press("Escape")
     assert board.get_by_label("What it printed").count() == 0
     web.get_by_role("button", name="Stop web").focus()
+    for _ in range(2):
+        press("d")  # which deletes a cell where JupyterLab hears it
+    assert notebook.page.locator(".jp-CodeCell").count() == 3
     press("Space")
     web.get_by_text("○ exited").wait_for()
     assert [each.state for each in engine.containers.list(all=True)] == ["exited"]

@@ -107,6 +107,36 @@ def test_files_are_looked_at_and_fetched(
     volume.get_by_text("kept").wait_for()
 
 
+def test_networks_are_drawn_and_followed(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
+) -> None:
+    engine.networks.create("back", internal=True)
+    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="web", publish=["38280:80"], stop_timeout=0)
+    db = ["name=back,alias=store", "bridge"]
+    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="db", network=db, stop_timeout=0)
+    notebook = open_notebook("%container -w network graph")
+    notebook.run()
+    graph = notebook.widget("Networks")
+    drawing = graph.get_by_role("img", name="Networks")
+    drawing.get_by_text("127.0.0.1:38280 -> 80/tcp (agent)").wait_for()
+    graph.get_by_text("3 interfaces of containers").wait_for()
+    graph.get_by_role("row", name="db eth0").get_by_text("B/s").first.wait_for()
+    picture("widgets-networks", graph)
+    saved = notebook.save().cells[1].outputs[0].data
+    assert "<svg" in saved["text/html"]
+    assert "└─ 127.0.0.1:38280 -> 80/tcp  by the network agent" in saved["text/plain"]
+    engine.networks.disconnect("bridge", "db")  # by another process than the kernel
+    graph.get_by_text("2 interfaces of containers").wait_for()
+    graph.get_by_role("combobox", name="Network to show").focus()
+    notebook.page.keyboard.press("b")  # as in any list: what begins so is chosen
+    notebook.page.keyboard.press("b")
+    graph.get_by_text("1 interface of containers").wait_for()
+    notebook.page.keyboard.press("Tab")
+    assert graph.get_by_role("group", name="Picture of the networks").evaluate("(e) => e === document.activeElement")
+    graph.get_by_text("The same as text").click()
+    graph.get_by_label("The networks as text").get_by_text("back: bridge").wait_for()
+
+
 def test_a_container_is_run_by_a_form(
     engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from jupyter_containers.notebook.drawing import layer_tree
+from jupyter_containers.notebook.drawing import layer_tree, network_graph
 from jupyter_containers.notebook.drawing.build_graph import BuildGraph, picture
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ _DRAWN: Final[Mapping[str, Callable[[Any], str]]] = {
     "BuildResult": lambda result: picture(BuildGraph.of_result(result)),
     "BuildRecord": lambda record: picture(BuildGraph.of_record(record)),
     "ImageFiles": layer_tree.html,
+    "Topology": network_graph.picture,
 }
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jupyter_containers.events import EventSink
     from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole
 
-__all__ = ["dashboard", "files", "logs", "run_form", "stats", "terminal"]
+__all__ = ["dashboard", "files", "logs", "networks", "run_form", "stats", "terminal"]
 
 _MISSING = "Live views need anywidget: pip install 'ipycontainers[widgets]', then restart the kernel."
 
@@ -77,6 +77,16 @@ def files(name: str, path: str = "/", *, volume: bool = False, engine: Callable[
     from jupyter_containers.notebook.widgets.live.files import Files  # noqa: PLC0415 - anywidget is optional
 
     return Files(engine, name, path, volume=volume)
+
+
+def networks(*names: str, engine: Callable[[], Engine] | None = None) -> Any:
+    """The networks as they are, drawn anew when something changes; without names all of them."""
+    engine = engine or _engine()
+    if not available():
+        return static.networks(engine(), names).with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.networks import Networks  # noqa: PLC0415 - anywidget is optional
+
+    return Networks(engine, names)
 
 
 def run_form(*words: str, engine: Callable[[], Engine] | None = None) -> Any:

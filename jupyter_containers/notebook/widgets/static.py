@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from jupyter_containers.commands import humane
-from jupyter_containers.notebook import markup
+from jupyter_containers.notebook import display, markup
 from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
@@ -76,6 +76,12 @@ def figures(engine: Engine, names: Sequence[str]) -> Static:
         for row in rows
     ]
     return table("What containers use", ("Name", "CPU", "Memory"), rows)
+
+
+def networks(engine: Engine, names: Sequence[str] = ()) -> Static:
+    """The networks as they are: a picture and its tables, or a tree in letters."""
+    found = engine.networks.topology(*names)
+    return Static(display.topology_html(found), display.topology_text(found))
 
 
 def directory(title: str, found: Directory) -> Static:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jupyter_containers.notebook.grammar import Request
     from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole
 
-_SHOWN = "ps, logs, stats, diff, volume inspect, run, exec -it"
+_SHOWN = "ps, logs, stats, diff, volume inspect, network graph, run, exec -it"
 
 
 def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], Any] | None:
@@ -42,6 +42,7 @@ def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], An
         "stats": lambda: widgets.stats(*names, interval=arguments.decimal("interval") or 1.0, engine=engine),
         "diff": lambda: widgets.files(names[0], engine=engine),
         "volume inspect": lambda: widgets.files(names[0], volume=True, engine=engine),
+        "network graph": lambda: widgets.networks(*names, engine=engine),
         "run": lambda: widgets.run_form(*_words(arguments), engine=engine),
     }
     if verb not in makers:

@@ -32,6 +32,10 @@ function connect(model, el, label, handlers) {
   const state = h("p", { className: "jc-state", role: "status", "aria-live": "polite" });
   const body = h("div", { className: "jc-body" });
   const root = h("section", { className: "jc-widget", "aria-label": label, "data-lm-suppress-shortcuts": "true" }, body, state);
+  // JupyterLab takes a key that is pressed on a button or a list for one of its own: D twice deletes the cell.
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
   el.append(root);
   let heard = Date.now();
   let gone = false;
