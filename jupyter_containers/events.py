@@ -44,6 +44,11 @@ class Transfer:
     current: int = 0
     total: int = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return self.status in {"done", "exists", "mounted"}
+
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:

@@ -32,7 +32,7 @@ def _source(context: Context, arguments: Arguments) -> tuple[str | BinaryIO | No
     if context.dockerfile is not None:
         if arguments.text("file") is not None:
             raise UsageError("the cell's body is the Dockerfile, so --file has no meaning here")
-        return path or ".", context.dockerfile
+        return (None if path == "-" else path or "."), context.dockerfile
     if path == "-" or arguments.text("file") == "-":
         if context.stdin is None:
             raise UsageError("there is no standard input to read the Dockerfile from")

@@ -153,7 +153,7 @@ class LiveProgress:
 
 def transfer_line(transfer: Transfer) -> str:
     """``3f2a1b: downloading [=====>     ] 1.2MB/3.4MB``."""
-    if transfer.total and transfer.current and transfer.status not in {"done", "exists"}:
+    if transfer.total and transfer.current and not transfer.ended:
         filled = min(_BAR, _BAR * transfer.current // transfer.total)
         bar = "=" * filled + ">" * (filled < _BAR) + " " * (_BAR - filled - 1)
         return (

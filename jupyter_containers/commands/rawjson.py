@@ -102,7 +102,7 @@ class RawProgress:
         status = {"id": event.key, "vertex": _digest(_TRANSFERS), "name": event.status, "current": event.current}
         status |= {"total": event.total} if event.total else {}
         status |= {"timestamp": now, "started": started}
-        if event.status in {"done", "exists"}:
+        if event.ended:
             status["completed"] = now
         return [*told, {"statuses": [status]}]
 

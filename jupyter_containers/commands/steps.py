@@ -87,12 +87,14 @@ class Progress:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     finished: BuildFinished | None = None
+    over: bool = False
 
     def fold(self, event: Event) -> None:
         """Take in one event; those that are no progress are ignored."""
         match event:
             case StepStarted():
-                number = len(self.steps) + 1
+                known = self.steps.get(event.vertex)  # it may be run twice
+                number = known.number if known else len(self.steps) + 1
                 self.steps[event.vertex] = Step(number, event.vertex, title_of(event), event.line, self.clock())
             case StepOutput():
                 if step := self.steps.get(event.vertex):
@@ -116,6 +118,7 @@ class Progress:
 
     def close(self) -> None:
         """The operation is over: what still runs was canceled."""
+        self.over = True
         for step in self.steps.values():
             if step.state == "running":
                 step.finish("canceled", self.clock() - step.began)
@@ -133,7 +136,7 @@ class Progress:
             cached = sum(step.state == "cached" for step in ended)
             parts.append(f"{len(ended)} of {len(self.steps)} steps" + (f", {cached} cached" if cached else ""))
         elif self.transfers:
-            done = sum(transfer.status in {"done", "exists"} for transfer in self.transfers.values())
+            done = sum(transfer.ended for transfer in self.transfers.values())
             parts.append(f"{done} of {len(self.transfers)} layers")
         return ", ".join(parts)
 

@@ -114,13 +114,17 @@ def _headline(progress: Progress) -> str:
     failed = next((step for step in progress.steps.values() if step.state == "failed"), None)
     if failed is not None:
         return f"Failed at step {failed.number}: {progress.summary()}"
-    return f"{'Building' if progress.steps else 'Fetching'}: {progress.summary()}"
+    if progress.steps:
+        return f"{'Not built' if progress.over else 'Building'}: {progress.summary()}"
+    whole = all(transfer.ended for transfer in progress.transfers.values())
+    state = "Transferring" if not progress.over else "Transferred" if whole else "Transfer stopped"
+    return f"{state}: {progress.summary()}"
 
 
 def _transfers(progress: Progress, *, final: bool) -> str:
     rows = []
     for transfer in progress.transfers.values():
-        if transfer.status in {"done", "exists"} or not transfer.total:
+        if transfer.ended or not transfer.total:
             amount = humane.size(transfer.total) if transfer.total else ""
         else:
             words = f"{humane.size(transfer.current)} of {humane.size(transfer.total)}"

@@ -104,7 +104,7 @@ def test_transfers_and_notices() -> None:
     assert '<progress value="1000" max="3000">1kB of 3kB</progress> 1kB of 3kB' in screen.last
     progress(Transfer("3f2a", "done", 3000, 3000))
     progress.close()
-    assert "Fetching: 2 of 2 layers" in screen.last
+    assert "Transferred: 2 of 2 layers" in screen.last
     assert "<details><summary>2 transfers</summary>" in screen.last
 
 
@@ -117,3 +117,28 @@ def test_nothing_is_shown_without_events_and_no_thread_stays() -> None:
     progress(Transfer("a", "done"))
     progress.close()
     assert threading.active_count() == before
+
+
+def test_a_step_that_runs_twice_keeps_its_number_and_a_build_that_ends_without_an_image_says_so() -> None:
+    screen = Screen()
+    progress = CellProgress(screen)
+    for _build in range(2):
+        for number in (1, 2):
+            progress(StepStarted(str(number), number, 2, "", f"RUN {number}", number))
+            progress(StepFinished(str(number), cached=False, seconds=1))
+    progress.close()
+    assert screen.text.splitlines() == [
+        "#1 [1/2] RUN 1: DONE 1.0s",
+        "#2 [2/2] RUN 2: DONE 1.0s",
+        "Not built: 2 of 2 steps",
+    ]
+
+
+def test_transfers_say_how_they_ended() -> None:
+    for last, text in (("mounted", "Transferred: 2 of 2 layers"), ("uploading", "Transfer stopped: 1 of 2 layers")):
+        screen = Screen()
+        progress = CellProgress(screen)
+        progress(Transfer("a", "exists", 0, 10))
+        progress(Transfer("b", last, 1, 10))
+        progress.close()
+        assert screen.text.splitlines()[-1] == text
