@@ -125,11 +125,15 @@ class Start:
         user = self.request.get("user")
         groups = self.request.get("groups") or []
         spec_user = self.process.get("user", {})
+        named = user is not None or "user" not in self.process  # by whom Docker calls a user, not by a specification
         if user is None:
             user = (
                 f"{spec_user.get('uid', 0)}:{spec_user['gid']}" if "gid" in spec_user else str(spec_user.get("uid", 0))
             )
         self.identity = resolve(user, groups, read_text("/etc/passwd"), read_text("/etc/group"))
+        if named and self.identity.gid not in self.identity.groups:
+            # As Docker since CVE-2022-36109: a set-group-id program must not get rid of a group that is kept out.
+            self.identity.groups.insert(0, self.identity.gid)
         if not self.setgroups and not groups:
             self.identity.groups.clear()  # with a single mapped id nobody can have others; asking for them is an error
         self.identity.groups += [gid for gid in spec_user.get("additionalGids", []) if gid not in self.identity.groups]

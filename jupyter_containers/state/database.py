@@ -21,6 +21,7 @@ from jupyter_containers.errors import (
     PermissionDenied,
     SystemFailure,
 )
+from jupyter_containers.state import changes
 from jupyter_containers.state.rows import (
     SCHEMA,
     SCHEMA_VERSION,
@@ -99,11 +100,13 @@ class State:
             self._connection.close()
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self) -> Iterator[changes.Recorder]:
         with self._lock, self._told():
             self._connection.execute("BEGIN IMMEDIATE")
+            recorder = changes.Recorder(self._connection)
             try:
-                yield self._connection
+                yield recorder
+                changes.keep(self._path, recorder.statements)
                 self._connection.execute("COMMIT")
             except BaseException:
                 # A full disk may have rolled it back already.
@@ -144,7 +147,7 @@ class State:
         return cls._suspicion(path).exists()
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the file, whole, whatever other processes do meanwhile.
+        """Write a copy of the file, whole, whatever other processes do meanwhile; :meth:`copied` says it is in place.
 
         Raises
         ------
@@ -153,10 +156,20 @@ class State:
         """
         with self._lock, self._told(), closing(sqlite3.connect(path)) as target:
             target.execute("PRAGMA synchronous=OFF")
+            with self._write():
+                changes.set_aside(self._path)
             self._connection.backup(target)
             (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
+
+    def copied(self) -> None:
+        """The copy is where it belongs: the changes that it holds are kept no longer."""
+        changes.forget(self._path)
+
+    def changed_much(self) -> bool:
+        """Whether so much has changed since the last copy that it is time for another one."""
+        return changes.is_due(self._path)
 
     def _rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         with self._lock:
@@ -438,7 +451,7 @@ class State:
             return connection.execute("DELETE FROM volumes WHERE id = ?", (volume.id,)).rowcount > 0
 
 
-def _change(connection: sqlite3.Connection, container: str, change: Callable[[bytes], bytes]) -> bytes | None:
+def _change(connection: changes.Recorder, container: str, change: Callable[[bytes], bytes]) -> bytes | None:
     row = connection.execute("SELECT record FROM containers WHERE id = ?", (container,)).fetchone()
     if row is None:
         return None
@@ -447,18 +460,18 @@ def _change(connection: sqlite3.Connection, container: str, change: Callable[[by
     return record
 
 
-def _use_volumes(connection: sqlite3.Connection, container: str, volumes: Sequence[str]) -> None:
+def _use_volumes(connection: changes.Recorder, container: str, volumes: Sequence[str]) -> None:
     for identity in volumes:
         if not connection.execute("SELECT 1 FROM volumes WHERE id = ?", (identity,)).fetchone():
             raise NotFound(f"the volume {identity[:12]} was removed meanwhile", hint="run it again")
         connection.execute("INSERT OR IGNORE INTO volume_users VALUES (?, ?)", (identity, container))
 
 
-def _check_volume_name(connection: sqlite3.Connection, name: str) -> None:
+def _check_volume_name(connection: changes.Recorder, name: str) -> None:
     if connection.execute("SELECT 1 FROM volumes WHERE name = ?", (name,)).fetchone():
         raise NameInUse(f'the volume name "{name}" is already in use', hint="choose another name")
 
 
-def _insert_volume(connection: sqlite3.Connection, row: VolumeRow) -> None:
+def _insert_volume(connection: changes.Recorder, row: VolumeRow) -> None:
     _check_volume_name(connection, row.name)
     connection.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", (row.id, row.name, row.created, row.record))

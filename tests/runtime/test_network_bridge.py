@@ -8,12 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from jupyter_containers.engine import Engine
+from jupyter_containers.engine import Engine
 
 SCENE = Path(__file__).resolve().parents[1] / "support" / "network_scene.py"
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -112,3 +111,27 @@ def test_the_address_is_where_scripts_look_for_it(net: Engine) -> None:
     assert found["NetworkSettings"]["IPAddress"] == ""
     assert found["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8099"}]}
     net.containers.remove("web")
+
+
+@pytest.mark.usefixtures("own_network", "no_leaks")
+def test_a_container_starts_again_when_somebody_else_has_its_subnet_by_now(store_root: Path) -> None:
+    """The default network is made anew with another subnet, and an address of the old one is of no use in it."""
+    with Engine(store_root) as engine:
+        engine.images.pull("starter")
+        engine.containers.run("starter", ["true"], name="job")
+        address = engine.containers.list(all=True)[0].address
+    bridges = subprocess.run(
+        ["ip", "-br", "link", "show", "type", "bridge"], capture_output=True, text=True, check=True
+    )
+    for line in bridges.stdout.splitlines():  # as a reboot takes them
+        subprocess.run(["ip", "link", "delete", line.split()[0]], check=True)
+    taken = f"{address.rsplit('.', 1)[0]}.9/24"
+    subprocess.run(["ip", "link", "add", "other0", "type", "bridge"], check=True)
+    subprocess.run(["ip", "address", "add", taken, "dev", "other0"], check=True)
+    subprocess.run(["ip", "link", "set", "other0", "up"], check=True)
+    with Engine(store_root) as engine:
+        engine.containers.start("job")
+        assert engine.containers.wait("job") == 0
+        (after,) = engine.containers.list(all=True)
+        assert after.address.rsplit(".", 1)[0] != address.rsplit(".", 1)[0]
+        engine.containers.remove("job")

@@ -38,7 +38,7 @@ def bite(path: Path) -> None:
 
 
 def test_a_state_file_of_nothing_is_made_anew(store_root: Path, no_leaks: None) -> None:
-    """Without a copy: images come from the index, data of volumes is kept, files of containers are set aside."""
+    """Nothing else is there: images come from the index, data of volumes is kept, files of containers set aside."""
     del no_leaks
     with Engine(store_root) as engine:
         engine.images.pull("starter")
@@ -48,6 +48,7 @@ def test_a_state_file_of_nothing_is_made_anew(store_root: Path, no_leaks: None) 
         job, volume = engine.containers.get("job").id, engine.volumes.get("data").id
     wipe(store_root / "state.sqlite")
     (store_root / "state.copy").unlink()
+    (store_root / "state.changes").unlink(missing_ok=True)
     told: list[str] = []
     with Engine(store_root, on_event=lambda event: told.append(str(event))) as engine:
         assert [row.repository for row in engine.images.list()] == ["starter"]
@@ -96,6 +97,55 @@ def test_a_damaged_state_file_is_repaired_from_its_copy(
         engine.containers.remove("job")
         for row in engine.containers.list(all=True):
             engine.containers.remove(row.id)
+    assert any("the state file was damaged" in line for line in told), told
+
+
+@pytest.mark.parametrize("harm", [wipe, tear, bite])
+@pytest.mark.parametrize("copied", [True, False], ids=["with a copy", "without one"])
+def test_what_came_after_the_last_copy_is_had_back(
+    store_root: Path, no_leaks: None, harm: Callable[[Path], None], *, copied: bool
+) -> None:
+    """Containers, volumes and what was done with them: by name, and able to start."""
+    del no_leaks
+    with pytest.MonkeyPatch.context() as patch:
+        if not copied:  # as after a kill -9 in the first minutes
+            patch.setattr("jupyter_containers.engine.repair.state_file.copy", lambda _paths, _state: None)
+        with Engine(store_root) as engine:
+            engine.images.pull("starter")
+            engine.containers.create("starter", ["true"], name="early")
+            engine.volumes.create("gone")
+        with Engine(store_root) as engine:
+            engine.images.tag("starter", "mine:1")
+            script = "cat /v/file /own; echo mine >/v/file; echo own >/own"
+            engine.containers.run("mine:1", ["sh", "-c", script], volume="data:/v", name="job")
+            engine.containers.rename("early", "late")
+            engine.containers.update("job", restart="on-failure:2")
+            engine.volumes.rename("data", "kept")
+            engine.volumes.remove("gone")
+            before = engine.containers.inspect("job")
+    assert (store_root / "state.copy").exists() == copied
+    harm(store_root / "state.sqlite")
+    told: list[str] = []
+    for _ in range(2):  # damage in the middle is found out by the first who comes by it
+        with (
+            suppress(Corrupt, EngineError),
+            Engine(store_root, on_event=lambda event: told.append(str(event))) as engine,
+        ):
+            engine.containers.list(all=True)
+            engine.volumes.list()
+    with Engine(store_root, on_event=lambda event: told.append(str(event))) as engine:
+        assert {row.name for row in engine.containers.list(all=True)} == {"job", "late"}
+        assert [row.name for row in engine.volumes.list()] == ["kept"]
+        assert {row.tag for row in engine.images.list()} == {"1", "latest"}
+        after = engine.containers.inspect("job")
+        for part in ("Id", "Config", "HostConfig"):
+            assert after[part] == before[part]
+        engine.containers.start("job")
+        engine.containers.wait("job")
+        assert [entry.data for entry in engine.containers.logs("job")][-2:] == [b"mine\n", b"own\n"]
+        for name in ("job", "late"):
+            engine.containers.remove(name)
+        engine.volumes.remove("kept")
     assert any("the state file was damaged" in line for line in told), told
 
 

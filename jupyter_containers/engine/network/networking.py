@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -274,7 +275,8 @@ def join(
         def take(wanted: str, subnet: ipam.Network, gateway: str, within: ipam.Network | None) -> str:
             version = ":" if subnet.version == 6 else "."  # noqa: PLR2004 - the version of the protocol
             mine = next((address for address, owner in held.items() if owner == identity and version in address), "")
-            if mine and wanted in {"", mine}:
+            # The default network has had another subnet when another store, or a route of the host, has taken its own.
+            if mine and wanted in {"", mine} and ip_address(mine) in subnet:
                 return mine
             if mine:
                 del held[mine]

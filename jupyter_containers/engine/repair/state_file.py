@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import Corrupt, EngineError
@@ -81,20 +80,31 @@ def copy_path(paths: Paths) -> Path:
 
 def copy(paths: Paths, state: State) -> None:
     """Copy the state file, now and then."""
+    if not _is_due(paths, state):
+        return
     path = copy_path(paths)
-    with suppress(FileNotFoundError):
-        age = time.time() - path.stat().st_mtime
-        if 0 <= age < COPY_EVERY:  # a copy of the future is one from before the clock was set back
-            return
     part = path.with_suffix(".copy.part")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_due(paths, state):  # another process has just done so
+            part.unlink()
+            return
         state.copy_to(part)
         part.rename(path)
+        state.copied()
     except (BlockingIOError, FileNotFoundError):  # another process copies it just now
         return
     except EngineError:  # the disk is full: there is the last one
         part.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _is_due(paths: Paths, state: State) -> bool:
+    try:
+        age = time.time() - copy_path(paths).stat().st_mtime
+    except FileNotFoundError:
+        return True
+    # A copy of the future is one from before the clock was set back.
+    return not 0 <= age < COPY_EVERY or state.changed_much()

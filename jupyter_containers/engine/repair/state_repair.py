@@ -1,14 +1,15 @@
 """When the state file is damaged: making a new one of what can still be had.
 
-That is: the rows of the damaged file that can be read, those of the last copy whose things are still on the disk, the
-names of images in the content store's ``index.json``. Data of volumes that nobody has a name for any more gets its id
-as its name. What is left of containers of which nothing is known is set aside in ``lost+found``, as is the damaged
-file: nothing is deleted.
+That is: the rows of the damaged file that can be read, those of the last copy with what has changed since
+(``state/changes.py``) whose things are still on the disk, the names of images in the content store's ``index.json``.
+Data of volumes that nobody has a name for any more gets its id as its name. What is left of containers of which nothing
+is known is set aside in ``lost+found``, as is the damaged file: nothing is deleted.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -23,7 +24,7 @@ from jupyter_containers.errors import EngineError
 from jupyter_containers.images.model import Image as ImageModel
 from jupyter_containers.oci.image_spec import ANNOTATION_REF_NAME, Index
 from jupyter_containers.oci.names import Digest, Reference
-from jupyter_containers.state import ImageRow, State, VolumeRow
+from jupyter_containers.state import ImageRow, State, VolumeRow, changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,15 +47,35 @@ def remake(paths: Paths, store: ContentStore, tell: Callable[[list[str]], None])
     with closing(sqlite3.connect(paths.database, isolation_level=None)) as target:
         target.execute("BEGIN")
         read = _take(aside / "state.sqlite", target, lambda _table, _row: True)
-        copied = _take(copy_path(paths), target, lambda table, row: _is_there(paths, store, table, row))
+        copied = _take(_expected(paths, aside), target, lambda table, row: _is_there(paths, store, table, row))
         target.execute("DELETE FROM names WHERE digest NOT IN (SELECT digest FROM images)")
         target.execute("DELETE FROM volume_users WHERE volume NOT IN (SELECT id FROM volumes)")
         target.execute("DELETE FROM addresses WHERE container NOT IN (SELECT id FROM containers)")
         target.execute("COMMIT")
-    told.append(f"{read} of its entries could be read, {copied} more are from the last copy of it")
+    told.append(
+        f"{read} of its entries could be read, {copied} more are from its last copy and what is known to have changed"
+    )
     told += [*_restore_names(state, store), *_restore_volumes(paths, state), *_set_aside(paths, state, aside)]
     tell(told)
     return state
+
+
+def _expected(paths: Paths, aside: Path) -> Path:
+    """What the file should hold: its last copy, with the changes since made again."""
+    path = aside / "expected.sqlite"
+    with suppress(FileNotFoundError):
+        shutil.copyfile(copy_path(paths), path)
+    try:
+        State(path).close()  # of this version, also where there is no copy
+    except EngineError:
+        path.unlink()
+        State(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("BEGIN")
+        changes.apply(paths.database, connection)
+        connection.execute("COMMIT")
+    return path
 
 
 def _take(path: Path, target: sqlite3.Connection, wanted: Callable[[str, tuple[object, ...]], bool]) -> int:
@@ -85,8 +106,6 @@ def _is_there(paths: Paths, store: ContentStore, table: str, row: tuple[object, 
     match table:
         case "images":
             return store.has(Digest(str(row[0])))
-        case "containers":
-            return (paths.containers / str(row[0])).is_dir()
         case "volumes":
             return (paths.root / "volumes" / str(row[0])).is_dir()
         case "addresses":
