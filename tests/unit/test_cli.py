@@ -88,7 +88,8 @@ def test_images_history_and_layers(run: Run) -> None:
 
 def test_errors_go_to_standard_error_with_a_hint(run: Run) -> None:
     assert run("run missing") == (125, "", "jupyter-container: no such image: missing\n")
-    assert run("rm -f web gone") == (
+    assert run("rm -f web gone") == (0, "web\n", "no such container: gone\n")
+    assert run("rm web gone") == (
         1,
         "web\n",
         "jupyter-container: no such container: gone\nhint: 'ps -a' lists what there is\n",
