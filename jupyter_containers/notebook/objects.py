@@ -83,7 +83,7 @@ def build_text(result: BuildResult) -> str:
 
 def build_html(result: BuildResult) -> str:
     """A BuildResult: its graph, and the same as a table."""
-    return _graph(build_graph.BuildGraph.of_result(result))
+    return graph_html(build_graph.BuildGraph.of_result(result))
 
 
 def record_text(record: BuildRecord) -> str:
@@ -94,10 +94,11 @@ def record_text(record: BuildRecord) -> str:
 def record_html(record: BuildRecord) -> str:
     """A build that is remembered."""
     failed = f"<p>✗ {markup.words(record.error)}</p>" if record.error else ""
-    return failed + _graph(build_graph.BuildGraph.of_record(record))
+    return failed + graph_html(build_graph.BuildGraph.of_record(record))
 
 
-def _graph(graph: build_graph.BuildGraph) -> str:
+def graph_html(graph: build_graph.BuildGraph) -> str:
+    """The graph of a build, and the same as a table."""
     return build_graph.picture(graph) + markup.folded("The steps as a table", _steps(graph))
 
 
@@ -138,7 +139,7 @@ def image_html(image: Image) -> str:
     if image.build is None:
         return table
     graph = build_graph.BuildGraph.of_result(image.build)
-    return table + markup.folded(f"Build: {markup.words(graph.summary())}", _graph(graph))
+    return table + markup.folded(f"Build: {markup.words(graph.summary())}", graph_html(graph))
 
 
 def image_text(image: Image) -> str:

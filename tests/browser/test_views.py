@@ -137,6 +137,102 @@ def test_networks_are_drawn_and_followed(
     graph.get_by_label("The networks as text").get_by_text("back: bridge").wait_for()
 
 
+LAYERS = """\
+FROM starter
+RUN mkdir -p /srv/data /srv/many && head -c 300000 /dev/zero > /srv/data/big && cd /srv/many && touch $(seq 250)
+RUN rm /srv/data/big && echo hello > /srv/data/note
+"""
+
+
+def test_layers_are_explored_by_keyboard(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
+) -> None:
+    engine.images.build(dockerfile=LAYERS, tag="app:1")
+    notebook = open_notebook("%container -w layers app:1")
+    notebook.run()
+    layers = notebook.widget("Layers of app:1")
+    press = notebook.page.keyboard.press
+    layers.get_by_role("tree", name="Files of layer 2").get_by_text("srv/").first.wait_for()
+    layers.get_by_role("button", name="Show the files of layer 1").focus()
+    press("Enter")
+    tree = layers.get_by_role("tree", name="Files of layer 1")
+    tree.get_by_role("treeitem", name="srv/ (").focus()
+    press("ArrowRight")
+    tree.get_by_role("treeitem", name="+ added many/").wait_for()
+    for key in ("ArrowRight", "ArrowRight"):  # into it, and open the first directory
+        press(key)
+    tree.get_by_role("treeitem", name="+ added big (300kB, hidden by layer 2)").wait_for()
+    press("ArrowDown")
+    press("ArrowDown")
+    press("ArrowRight")
+    tree.get_by_text("… 50 more").wait_for()  # no more than 200 names come at once
+    picture("widgets-layers", layers)
+    tree.get_by_text("… 50 more").click()
+    tree.get_by_role("treeitem", name="+ added 99 (").wait_for()
+    assert tree.get_by_role("treeitem").count() == 3 + 1 + 250
+    layers.get_by_role("searchbox").focus()
+    notebook.page.keyboard.type("data/")
+    layers.get_by_text("3 paths with “data/”").wait_for()
+    layers.get_by_label("only what is wasted").check()
+    layers.get_by_text("1 path with “data/”").wait_for()
+    layers.get_by_role("row", name="/srv/data/big").get_by_text("hidden by layer 2").wait_for()
+    saved = notebook.save().cells[1].outputs[0].data
+    assert "<details>" in saved["text/html"]
+    assert "line 3 of the Dockerfile" in saved["text/plain"]
+
+
+BUILD = """\
+FROM starter AS tools
+RUN echo tool > /tool && echo made the tool
+FROM starter
+COPY --from=tools /tool /tool
+RUN until [ $((n+=1)) -gt 15 ]; do echo waiting; sleep 0.2; done; echo the gate is open
+"""
+
+
+def test_a_build_is_followed_and_its_steps_are_looked_at(
+    engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(BUILD)
+    engine.images.build(dockerfile="\n".join(BUILD.splitlines()[:2]), tag="tools")
+    notebook = open_notebook(f"%container -w build -t app:1 {tmp_path}", "print('went on')")
+    notebook.start()
+    build = notebook.widget("Build")
+    drawing = build.get_by_role("img", name="Build of app:1")
+    drawing.get_by_text("running", exact=True).wait_for()
+    build.get_by_text("waiting").first.wait_for()  # the output of the running step, while the cell runs
+    assert drawing.get_by_text("hit", exact=True).count() >= 1
+    build.get_by_text("Built app:1: ").first.wait_for()
+    notebook.cell(2).locator(".jp-OutputArea-output").get_by_text("went on").wait_for()
+    drawing.locator("text", has_text="RUN until").click()
+    build.get_by_label("What the step printed").get_by_text("the gate is open").wait_for()
+    picture("widgets-build", build)
+    build.get_by_text("The steps as a list").click()
+    build.get_by_role("button", name="Show what line 2, RUN echo tool").focus()
+    notebook.page.keyboard.press("Enter")
+    build.get_by_text("(no output)").wait_for()  # it was taken from the cache
+    saved = notebook.save().cells[1].outputs[0].data
+    assert "Built app:1: 4 steps: 2 hit, 2 miss" in saved["text/plain"]
+    assert "<svg" in saved["text/html"]
+
+
+def test_a_build_is_stopped_and_the_cells_after_it_are_not_run(
+    engine: Engine, open_notebook: Callable[..., Notebook]
+) -> None:
+    notebook = open_notebook(
+        "widgets.build(dockerfile='FROM starter\\nRUN echo begun; sleep 1000', tag='app:1')",
+        "print('went on')",
+    )
+    notebook.start()
+    build = notebook.widget("Build")
+    build.get_by_text("begun").first.wait_for()
+    build.get_by_role("button", name="Stop the build").click()
+    build.get_by_text("Stopped; the steps that were done are in the cache").first.wait_for()
+    notebook.cell(1).get_by_text("Cancelled").first.wait_for()
+    assert notebook.cell(2).locator(".jp-OutputArea-output").count() == 0
+    assert not any(each.repository == "app" for each in engine.images.list())
+
+
 def test_a_container_is_run_by_a_form(
     engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
 ) -> None:

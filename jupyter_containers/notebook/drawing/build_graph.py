@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from jupyter_containers.build.ledger import BuildRecord
     from jupyter_containers.build.options import BuildResult
 
-MARKS: Final = {"hit": "✓", "miss": "●", "skipped": "-", "failed": "✗"}
+MARKS: Final = {"hit": "✓", "miss": "●", "skipped": "-", "failed": "✗", "running": "▸", "canceled": "■"}
 """What stands before each verdict; the word stands beside it."""
-_COLOURS: Final = {"hit": svg.GREEN, "miss": svg.ORANGE, "skipped": "none", "failed": svg.RED}
+_COLOURS: Final = {
+    "hit": svg.GREEN,
+    "miss": svg.ORANGE,
+    "skipped": "none",
+    "failed": svg.RED,
+    "running": svg.BLUE,
+    "canceled": svg.GREY,
+}
 _ROW, _LANE, _LEFT = 24, 22, 14
 _TEXT, _VERDICT, _BAR = 56, 66, 60
 _WHY: Final = 60
@@ -132,22 +139,32 @@ def picture(graph: BuildGraph) -> str:
     start = _LEFT + len(stages) * _LANE
     longest = max((step.seconds for step in graph.steps), default=0) or 1
     places: dict[tuple[str, int], tuple[float, float]] = {}
-    y, stage = 6.0, None
+    stage, y = None, 0.0
     shown = graph.steps[:_LONGEST]
-    for step in shown:
+    for step, y in zip(shown, rows(graph), strict=True):
         if step.stage != stage:
             stage = step.stage
-            drawing.text(start, y + 12, heading(graph, stage), bold=True)
-            y += _ROW
+            drawing.text(start, y - _ROW + 12, heading(graph, stage), bold=True)
         places[step.stage, step.index] = (lanes[step.stage], y + 8)
         _step(drawing, step, start, y, longest)
-        y += _ROW
     if len(shown) < len(graph.steps):
-        drawing.text(start, y + 12, f"… {len(graph.steps) - len(shown)} more steps")
+        drawing.text(start, y + _ROW + 12, f"… {len(graph.steps) - len(shown)} more steps")
     _edges(drawing, graph, places)
     for step in shown:
         _node(drawing, step, *places[step.stage, step.index])
     return drawing.svg()
+
+
+def rows(graph: BuildGraph) -> list[float]:
+    """Where the row of each step that is drawn begins, from above."""
+    found, y, stage = [], 6.0, None
+    for step in graph.steps[:_LONGEST]:
+        if step.stage != stage:
+            stage = step.stage
+            y += _ROW
+        found.append(y)
+        y += _ROW
+    return found
 
 
 def _step(drawing: svg.Picture, step: GraphStep, x: float, y: float, longest: float) -> None:

@@ -81,30 +81,31 @@ def html(image: ImageFiles) -> str:
 
 
 @dataclass(slots=True)
-class _Branch:
+class Branch:
     """A name in the tree of one layer: ``size`` and ``count`` are those of all entries at it and below."""
 
     name: str
-    below: dict[str, _Branch] = field(default_factory=dict)
+    below: dict[str, Branch] = field(default_factory=dict)
     entry: LayerFile | None = None
     size: int = 0
     count: int = 0
     open: bool = False
 
 
-def _grow(files: Iterable[LayerFile]) -> _Branch:
-    root = _Branch("")
+def grow(files: Iterable[LayerFile]) -> Branch:
+    """The tree of some files."""
+    root = Branch("")
     for each in files:
         branch = root
         for name in each.path.split("/"):
             branch.size += each.size
             branch.count += 1
-            branch = branch.below.setdefault(name, _Branch(name))
+            branch = branch.below.setdefault(name, Branch(name))
         branch.entry, branch.size, branch.count = each, branch.size + each.size, branch.count + 1
     return root
 
 
-def _choose(root: _Branch, budget: int) -> None:
+def _choose(root: Branch, budget: int) -> None:
     """Open the largest directories until so many names are seen."""
     heap = [(-root.size, -root.count, 0, root)]
     number = 0
@@ -119,7 +120,7 @@ def _choose(root: _Branch, budget: int) -> None:
                 heapq.heappush(heap, (-each.size, -each.count, number, each))
 
 
-def _largest(branch: _Branch, most: int) -> list[_Branch]:
+def _largest(branch: Branch, most: int) -> list[Branch]:
     """So many names of a directory, the largest, by name."""
     if len(branch.below) <= most:
         return sorted(branch.below.values(), key=lambda each: each.name)
@@ -130,12 +131,12 @@ def _largest(branch: _Branch, most: int) -> list[_Branch]:
 def _tree(files: list[LayerFile], budget: int) -> str:
     if not files:
         return "<p>It has no files.</p>"
-    root = _grow(files)
+    root = grow(files)
     _choose(root, budget)
     return _list(root, budget)
 
 
-def _list(branch: _Branch, most: int) -> str:
+def _list(branch: Branch, most: int) -> str:
     shown = _largest(branch, most)
     items = [f"<li>{_item(each, most)}</li>" for each in shown]
     if left_out := len(branch.below) - len(shown):
@@ -144,7 +145,7 @@ def _list(branch: _Branch, most: int) -> str:
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _item(branch: _Branch, most: int) -> str:
+def _item(branch: Branch, most: int) -> str:
     name = branch.name
     while len(branch.below) == 1 and branch.entry is None:  # a chain of directories is one item
         (only,) = branch.below.values()
@@ -158,7 +159,7 @@ def _item(branch: _Branch, most: int) -> str:
     return markup.folded(label, _list(branch, most))
 
 
-def _label(name: str, branch: _Branch) -> str:
+def _label(name: str, branch: Branch) -> str:
     """``+ added <code>app.py</code> 1.2kB, hidden by layer 4``; a directory with the number of entries below it."""
     entry = branch.entry
     is_directory = bool(branch.below) or (entry is not None and entry.kind == "dir")

@@ -15,19 +15,23 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.commands import results
+from jupyter_containers.engine import CancelToken
 from jupyter_containers.engine.views import Exec
 from jupyter_containers.errors import UsageError
+from jupyter_containers.events import ignore
 from jupyter_containers.notebook.widgets import static
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jupyter_containers.commands.results import Result
-    from jupyter_containers.engine import Engine
+    from jupyter_containers.engine import Engine, Image
     from jupyter_containers.events import EventSink
     from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole
 
-__all__ = ["dashboard", "files", "logs", "networks", "run_form", "stats", "terminal"]
+    BuildWork = Callable[[EventSink, Callable[[Callable[[], None]], None]], Image]
+
+__all__ = ["build", "dashboard", "files", "layers", "logs", "networks", "run_form", "stats", "terminal"]
 
 _MISSING = "Live views need anywidget: pip install 'ipycontainers[widgets]', then restart the kernel."
 
@@ -35,6 +39,27 @@ _MISSING = "Live views need anywidget: pip install 'ipycontainers[widgets]', the
 def available() -> bool:
     """Whether there is what live widgets need."""
     return find_spec("anywidget") is not None
+
+
+def build(path: Any = None, *, engine: Callable[[], Engine] | None = None, **keywords: Any) -> Image:
+    """Build an image and show its graph meanwhile; ``path`` and ``keywords`` are those of ``engine.images.build``."""
+    engine = engine or _engine()
+
+    def work(sink: EventSink, on_stop: Callable[[Callable[[], None]], None]) -> Image:
+        cancel = CancelToken()
+        on_stop(cancel.cancel)
+        return engine().images.build(path, sink=sink, cancel=cancel, **keywords)
+
+    return show_build(engine, str(keywords.get("tag") or path or "an image"), work)
+
+
+def show_build(engine: Callable[[], Engine], title: str, work: BuildWork) -> Image:
+    """Do a build, which is given where its events go and whom to tell how it is stopped, and show its graph."""
+    if not available():
+        return work(ignore, lambda _stop: None)
+    from jupyter_containers.notebook.widgets.live.build import Build  # noqa: PLC0415 - anywidget is optional
+
+    return Build(engine, title).run(work)
 
 
 def dashboard(*, engine: Callable[[], Engine] | None = None) -> Any:
@@ -77,6 +102,16 @@ def files(name: str, path: str = "/", *, volume: bool = False, engine: Callable[
     from jupyter_containers.notebook.widgets.live.files import Files  # noqa: PLC0415 - anywidget is optional
 
     return Files(engine, name, path, volume=volume)
+
+
+def layers(image: str, *, engine: Callable[[], Engine] | None = None) -> Any:
+    """The layers of an image: the files of each as a tree, what is carried in vain, and what made them."""
+    engine = engine or _engine()
+    if not available():
+        return static.layers(engine().images.files(image)).with_sentence(_MISSING)
+    from jupyter_containers.notebook.widgets.live.layers import Layers  # noqa: PLC0415 - anywidget is optional
+
+    return Layers(engine, image)
 
 
 def networks(*names: str, engine: Callable[[], Engine] | None = None) -> Any:

@@ -7,7 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from jupyter_containers.commands import humane
-from jupyter_containers.notebook import display, markup
+from jupyter_containers.notebook import display, markup, objects
+from jupyter_containers.notebook.drawing import build_graph
 from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from jupyter_containers.engine import Engine
     from jupyter_containers.engine.files.browsing import Directory
+    from jupyter_containers.engine.files.image_files import ImageFiles
+    from jupyter_containers.notebook.drawing.build_graph import BuildGraph
 
 _LINES = 50
 
@@ -82,6 +85,17 @@ def networks(engine: Engine, names: Sequence[str] = ()) -> Static:
     """The networks as they are: a picture and its tables, or a tree in letters."""
     found = engine.networks.topology(*names)
     return Static(display.topology_html(found), display.topology_text(found))
+
+
+def layers(found: ImageFiles) -> Static:
+    """The layers of an image and their files."""
+    return Static(objects.files_html(found), objects.files_text(found))
+
+
+def build(graph: BuildGraph, words: str) -> Static:
+    """A build so far, and how it stands."""
+    text = f"{build_graph.text(graph)}\n{words}"
+    return Static(f"{objects.graph_html(graph)}<p>{markup.words(words)}</p>", text)
 
 
 def directory(title: str, found: Directory) -> Static:

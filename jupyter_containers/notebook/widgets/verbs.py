@@ -6,8 +6,10 @@ import shlex
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.errors import UsageError
+from jupyter_containers.commands.results import Built
+from jupyter_containers.errors import Cancelled, UsageError
 from jupyter_containers.notebook import attendance, widgets
+from jupyter_containers.notebook.failures import Interrupted
 from jupyter_containers.records import replace
 
 if TYPE_CHECKING:
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
     from jupyter_containers.commands.context import Context
     from jupyter_containers.commands.model import Arguments
     from jupyter_containers.commands.results import Result
+    from jupyter_containers.engine import Image
     from jupyter_containers.events import EventSink
     from jupyter_containers.notebook.grammar import Request
     from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole
 
-_SHOWN = "ps, logs, stats, diff, volume inspect, network graph, run, exec -it"
+_SHOWN = "ps, logs, stats, diff, volume inspect, build, layers, network graph, run, exec -it"
 
 
 def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], Any] | None:
@@ -42,12 +45,31 @@ def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], An
         "stats": lambda: widgets.stats(*names, interval=arguments.decimal("interval") or 1.0, engine=engine),
         "diff": lambda: widgets.files(names[0], engine=engine),
         "volume inspect": lambda: widgets.files(names[0], volume=True, engine=engine),
+        "build": partial(_build, request, context),
+        "layers": lambda: widgets.layers(names[0], engine=engine),
         "network graph": lambda: widgets.networks(*names, engine=engine),
         "run": lambda: widgets.run_form(*_words(arguments), engine=engine),
     }
     if verb not in makers:
         raise UsageError(f"{verb} has no widget", hint=f"-w goes with {_SHOWN}")
     return makers[verb]
+
+
+def _build(request: Request, context: Context) -> Any:
+    """The build itself, as without a widget: it ends with the cell, and its image is what the cell gives."""
+
+    def work(sink: EventSink, on_stop: Callable[[Callable[[], None]], None]) -> Image:
+        own = replace(context, sink=sink, on_stop=on_stop)
+        result = request.command.handler(own, request.arguments)
+        if not isinstance(result, Built):
+            raise UsageError("-w goes with a build that makes an image", hint="leave out --check")
+        return result.image
+
+    title = " ".join(request.arguments.texts("tag") or request.arguments.positionals or ("an image",))
+    try:
+        return widgets.show_build(context.engine, title, work)
+    except (KeyboardInterrupt, Cancelled) as error:
+        raise Interrupted(request.command.name) from error
 
 
 def _terminal(request: Request, context: Context) -> Any:

@@ -45,6 +45,17 @@ def test_without_anywidget_there_is_a_table_and_a_sentence(engine: Engine, monke
     assert shown.text.endswith("pip install 'ipycontainers[widgets]', then restart the kernel.")
 
 
+def test_without_anywidget_networks_and_layers_are_drawn_and_a_build_is_done(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widgets, "available", lambda: False)
+    built = widgets.build(dockerfile="FROM starter\nRUN echo hello > /note", tag="app:1", engine=lambda: engine)
+    assert built.names == ("app:1",)
+    for shown in (widgets.networks(engine=lambda: engine), widgets.layers("app:1", engine=lambda: engine)):
+        assert "<svg" in shown.html
+        assert shown.text.endswith("then restart the kernel.")
+
+
 def test_outside_of_a_notebook_the_engine_must_be_given() -> None:
     with pytest.raises(UsageError, match="there is no notebook here"):
         widgets.dashboard()
