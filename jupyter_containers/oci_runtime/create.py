@@ -133,7 +133,7 @@ class Creation:
             state = text(container.state("creating")).encode("utf-8", "surrogateescape")
             self._hooked = True
             for kind in ("prestart", "createRuntime"):
-                hooks.run(kind, self._bundle.hooks.get(kind, []), state)
+                hooks.run(kind, self._bundle.hooks.get(kind, []), state, self.pidfd)
             conversation.go()
         self.master = conversation.master
         options = self._context.options

@@ -25,17 +25,19 @@ class HookError(Exception):
     """A hook failed; the text says which, how, and what it wrote."""
 
 
-def run(kind: str, listed: list[Hook], state: bytes) -> None:
+def run(kind: str, listed: list[Hook], state: bytes, container: int = -1) -> None:
     """Run hooks one after the other; the first that fails ends it.
+
+    ``container`` is a pidfd of the container's process: a hook is not waited for once that has ended.
 
     Raises
     ------
     HookError
-        A hook ended with another status than 0, could not be run, or took longer than its timeout.
+        A hook ended with another status than 0, could not be run, took longer than its timeout or than the container.
     """
     for number, hook in enumerate(listed):
         try:
-            _run(hook, state)
+            _run(hook, state, container)
         except HookError as error:
             raise HookError(f"error running {kind} hook #{number}: {error}") from None
         except OSError as error:
@@ -55,7 +57,7 @@ def run_all(kind: str, listed: list[Hook], state: bytes) -> list[str]:
     return problems
 
 
-def _run(hook: Hook, state: bytes) -> None:
+def _run(hook: Hook, state: bytes, container: int = -1) -> None:
     given, output = os.memfd_create("state", os.MFD_CLOEXEC), os.memfd_create("output", os.MFD_CLOEXEC)
     try:
         os.write(given, state)
@@ -70,9 +72,14 @@ def _run(hook: Hook, state: bytes) -> None:
             setsigdef=_DEFAULT_SIGNALS,
             setsigmask=(),
         )
-        status = _wait(pid, hook.get("timeout"))
+        try:
+            status = _wait(pid, hook.get("timeout"), container)
+        except BaseException:  # this process is to end
+            _kill(pid)
+            raise
         if status is None:
-            raise HookError(f"{path}: timed out after {hook['timeout']} s")
+            why = "the container was killed meanwhile" if _ended(container) else f"timed out after {hook['timeout']} s"
+            raise HookError(f"{path}: {why}")
         if status:
             how = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
             said = os.pread(output, _MOST_OUTPUT, 0).decode("utf-8", "replace").strip()
@@ -82,16 +89,33 @@ def _run(hook: Hook, state: bytes) -> None:
         os.close(output)
 
 
-def _wait(pid: int, timeout: int | None) -> int | None:
-    """The exit status, negative for a signal; None for a hook that was killed as its time was over."""
-    if timeout is not None:
+def _wait(pid: int, timeout: int | None, container: int) -> int | None:
+    """The exit status, negative for a signal; None for a hook that was killed: its time, or its container, was over."""
+    if timeout is not None or container >= 0:
         pidfd = os.pidfd_open(pid)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        ended = poll.poll(timeout * 1000)
+        if container >= 0:
+            poll.register(container, select.POLLIN)
+        ended = {descriptor for descriptor, _event in poll.poll(None if timeout is None else timeout * 1000)}
         os.close(pidfd)
-        if not ended:
-            os.killpg(pid, _SIGKILL)
-            os.waitpid(pid, 0)
+        if pidfd not in ended:
+            _kill(pid)
             return None
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.killpg(pid, _SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return  # it has ended already
+
+
+def _ended(container: int) -> bool:
+    if container < 0:
+        return False
+    poll = select.poll()
+    poll.register(container, select.POLLIN)
+    return bool(poll.poll(0))

@@ -397,15 +397,20 @@ def start_slow_create(runtime: Runtime, bundle: Bundle) -> tuple[subprocess.Pope
 
 
 def end_hook(bundle: Bundle) -> None:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                cwd = os.readlink(f"/proc/{entry}/cwd")
-                words = Path(f"/proc/{entry}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if cwd == str(bundle.path) and words.startswith(b"sleep"):
-                os.kill(int(entry), signal.SIGKILL)
+    """Kill the hook, once it sleeps."""
+    while not (found := [pid for pid in os.listdir("/proc") if pid.isdigit() and is_hook(pid, bundle)]):
+        time.sleep(0.01)
+    for pid in found:
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def is_hook(pid: str, bundle: Bundle) -> bool:
+    try:
+        cwd = os.readlink(f"/proc/{pid}/cwd")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return cwd == str(bundle.path) and words.startswith(b"sleep")
 
 
 def test_a_create_that_was_killed_leaves_a_container_that_can_be_deleted(runtime: Runtime, bundle: Bundle) -> None:
@@ -425,13 +430,20 @@ def test_a_create_that_is_asked_to_end_takes_everything_back(runtime: Runtime, b
     process, name = start_slow_create(runtime, bundle)
     process.terminate()
     assert process.wait(60) != 0
-    end_hook(bundle)
+    assert not any(is_hook(pid, bundle) for pid in os.listdir("/proc") if pid.isdigit())
     assert runtime.status(name) == ""
 
 
 def test_delete_force_ends_a_create_that_does_not(runtime: Runtime, bundle: Bundle) -> None:
     process, name = start_slow_create(runtime, bundle)
-    end_hook(bundle)  # the hook fails, and so does create
+    assert runtime.delete(name, force=True).status == 0
+    assert process.wait(60) == 1
+    assert runtime.status(name) == ""
+
+
+def test_a_create_whose_hook_is_killed_takes_everything_back(runtime: Runtime, bundle: Bundle) -> None:
+    process, name = start_slow_create(runtime, bundle)
+    end_hook(bundle)
     assert process.wait(60) == 1
     assert runtime.status(name) == ""
     assert runtime.delete(name, force=True).status == 0

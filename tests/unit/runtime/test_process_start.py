@@ -3,8 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from jupyter_containers.linux import namespaces
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ORPHAN = """
 import os, time
@@ -19,17 +23,17 @@ if pid == 0:
         time.sleep(0.005)
     null = os.open("/dev/null", os.O_RDWR)
     start = Start({}, {}, [null, null, null], far)
-    start.run([start.bind_to_parent, lambda: time.sleep(60)])
+    start.run([start.bind_to_parent, start.await_permission, lambda: time.sleep(60)])
 print(pid, flush=True)
 os._exit(0)
 """
 
 
-def test_an_init_whose_monitor_died_at_once_ends_too() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-    )
-    pid = int(done.stdout)
+def test_an_init_whose_monitor_died_at_once_ends_too(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    with told.open("w") as file:  # a pipe would be waited for until the init has closed it
+        subprocess.run([sys.executable, "-c", ORPHAN], stdout=file, stderr=subprocess.DEVNULL, check=True)
+    pid = int(told.read_text())
     deadline = time.monotonic() + 10
     while namespaces.start_time(pid):
         if time.monotonic() > deadline:
