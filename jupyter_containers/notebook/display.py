@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.results import HostReport
     from jupyter_containers.engine import Container
+    from jupyter_containers.engine.container.history import StatsHistory
     from jupyter_containers.engine.explain.xray import Xray
     from jupyter_containers.engine.network.topology import Topology
     from jupyter_containers.engine.views import ContainerSummary, EngineInfo
@@ -94,10 +95,33 @@ def topology_text(found: Topology) -> str:
     return "\n".join(tables.page(page(found), datetime.now(UTC)))
 
 
+def history_html(history: StatsHistory) -> str:
+    """What containers used: plots and a table."""
+    from jupyter_containers.notebook.drawing import stats_plot  # noqa: PLC0415 - seldom shown
+
+    return f"<p>{markup.words(_span(history))}</p>{stats_plot.html(history.rows)}"
+
+
+def history_text(history: StatsHistory) -> str:
+    """What containers used, in a terminal."""
+    from jupyter_containers.notebook.drawing import stats_plot  # noqa: PLC0415 - seldom shown
+
+    return f"{_span(history)}\n{stats_plot.text(history.rows)}"
+
+
+def _span(history: StatsHistory) -> str:
+    """``StatsHistory: 60 of at most 3600 moments, one each 1 s, goes on``."""
+    state = "goes on" if history.running else "stopped"
+    trouble = f": {history.problem.message}" if history.problem else ""
+    kept = f"{len(history)} of at most {history.keep} moments, one each {history.interval:g} s"
+    return f"StatsHistory: {kept}, {state}{trouble}"
+
+
 _VIEWS = "jupyter_containers.engine.views"
 _TYPES: tuple[tuple[str, str, Callable[[Any], str], Callable[[Any], str]], ...] = (
     ("jupyter_containers.engine.explain.xray.views", "Xray", xray_html, xray_text),
     ("jupyter_containers.engine.network.topology", "Topology", topology_html, topology_text),
+    ("jupyter_containers.engine.container.history", "StatsHistory", history_html, history_text),
     (_VIEWS, "RunResult", objects.run_html, objects.run_text),
     (_VIEWS, "EngineInfo", info_html, info_text),
     (_VIEWS, "ContainerSummary", objects.summary_html, objects.summary_text),

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jupyter_containers.notebook import frames
+from jupyter_containers.notebook.drawing import stats_plot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,4 +41,6 @@ def watch(samples: Samples, publish: Publish | None) -> Listing:
             raise
     if shown and publish is not None:
         publish({"text/html": "", "text/plain": ""}, identity, True)  # the history is shown instead
-    return frames.statistics(history)
+    frame = frames.statistics(history)
+    frame.drawing = stats_plot.picture(history)
+    return frame

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from jupyter_containers.engine import Engine
 from jupyter_containers.errors import ContainerNotFound, InvalidInput
 from tests.support import verbs
 from tests.support.leaks import wait_until
 
 if TYPE_CHECKING:
-    from jupyter_containers.engine import Engine
+    from pathlib import Path
+
     from tests.support.verbs import Program
 
 
@@ -26,6 +28,45 @@ def test_stats_has_the_columns_and_the_forms_of_dockers(program: Program) -> Non
     assert program.good("stats", "--no-stream", "--format", "{{.Name}}") == ["web"]
     assert "still" in program.good("stats", "--no-stream", "-a", "--format", "{{.Name}}")
     assert program("stats", "--no-stream", "nobody").status == 1
+
+
+def test_a_history_is_kept_in_the_background_and_bounded(
+    apart: None,  # noqa: ARG001 - entered before the engine is made
+    engine: Engine,
+    store_root: Path,
+) -> None:
+    engine.images.pull("starter")
+
+    def begin(name: str) -> None:
+        engine.containers.run("starter", ["sleep", "1000"], detach=True, network="none", name=name, stop_timeout=0)
+
+    with engine.containers.stats_history(interval=0.05, keep=5) as history:
+        assert history.rows == []
+        begin("one")
+        wait_until(lambda: len(history) == 5, what="five moments")
+        engine.containers.remove("one", force=True)
+        begin("two")  # after none ran
+        wait_until(lambda: {row.name for row in history.rows} == {"two"}, what="the older moments to go")
+        assert len(history) <= 5
+    assert not history.running
+    frame = history.frame()
+    assert (frame.index.name, str(frame.index.dtype), len(frame)) == ("time", "datetime64[ns, UTC]", len(history.rows))
+    assert frame.index.is_monotonic_increasing
+    assert set(frame["pids"]) == {1}
+    still = history.rows
+    with Engine(store_root) as another:
+        other = another.containers.stats_history("two", interval=1000.0)
+    assert not other.running  # its engine was closed, and did not wait for the interval
+    assert history.rows == still
+
+
+def test_a_history_of_nobody_is_refused_at_once(engine: Engine) -> None:
+    with pytest.raises(ContainerNotFound):
+        engine.containers.stats_history("nobody")
+    with pytest.raises(InvalidInput, match="interval"):
+        engine.containers.stats_history(interval=0)
+    with pytest.raises(InvalidInput, match="kept"):
+        engine.containers.stats_history(keep=0)
 
 
 def test_what_a_container_uses(apart: None, engine: Engine) -> None:  # noqa: ARG001 - entered before the engine is made

@@ -49,17 +49,23 @@ class _Counted:
 
 
 def sample(
-    parts: Parts, choose: Callable[[], Sequence[ContainerRecord]], *, interval: float, count: int | None
+    parts: Parts,
+    choose: Callable[[], Sequence[ContainerRecord]],
+    *,
+    interval: float,
+    count: int | None,
+    pause: Callable[[float], object] = time.sleep,
 ) -> Iterator[list[ContainerStats]]:
     """A list for each moment, one row a container, for ever or ``count`` times; ``choose`` says anew which.
 
     The first one comes after ``interval`` seconds, as do all others: CPU use needs two looks. It ends when there is
-    no container any more.
+    no container any more, or when ``pause``, which waits so many seconds, gives something true.
     """
     before = {record.id: _count(parts, record) for record in choose()}
     number = 0
     while count is None or number < count:
-        time.sleep(interval)
+        if pause(interval):
+            return
         records = choose()
         if not records and not before:
             return

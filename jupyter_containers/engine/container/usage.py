@@ -14,8 +14,9 @@ from jupyter_containers.oci.names import Digest
 from jupyter_containers.records import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from jupyter_containers.engine.container.history import StatsHistory
     from jupyter_containers.engine.views import ContainerStats, ContainerSummary, PruneReport
 
 SHORTEST = 0.05
@@ -50,10 +51,59 @@ class ContainerFigures(Control):
         ContainerNotFound
             at once, when there is no container of a name.
         """
+        from jupyter_containers.engine.container import figures  # noqa: PLC0415 - see the class
+
+        return figures.sample(self._parts, self._chooser(names, interval, all=all), interval=interval, count=count)
+
+    def stats_history(self, *names: str, interval: float = 1.0, keep: int = 3600) -> StatsHistory:
+        """Keep what containers use, the latest ``keep`` moments, in the background::
+
+            with engine.containers.stats_history("web", interval=0.5) as history:
+                ...
+            history.frame()
+
+        It goes on when a container ends, and takes it up again when it was started again. A notebook draws it.
+
+        Parameters
+        ----------
+        names
+            Which; without any those that run, also those that are started later.
+        interval
+            Seconds between two moments.
+
+        Raises
+        ------
+        ContainerNotFound, InvalidInput
+            at once.
+        """
+        from jupyter_containers.engine.container import figures  # noqa: PLC0415 - see the class
+        from jupyter_containers.engine.container.history import StatsHistory  # noqa: PLC0415 - the same
+
+        if keep < 1:
+            raise InvalidInput(f"{keep} moments cannot be kept", hint="at least 1")
+        choose, parts = self._chooser(names, interval, all=False), self._parts
+
+        def sampling(pause: Callable[[float], object]) -> Iterator[list[ContainerStats]]:
+            return figures.sample(parts, choose, interval=interval, count=None, pause=pause)
+
+        def ended(history: StatsHistory) -> None:
+            if history.stop in parts.closing:
+                parts.closing.remove(history.stop)
+
+        history = StatsHistory(sampling, interval=interval, keep=keep, ended=ended)
+        parts.closing.append(history.stop)
+        return history
+
+    def _chooser(
+        self,
+        names: Sequence[str],
+        interval: float,
+        *,
+        all: bool,  # noqa: A002 - docker's flag
+    ) -> Callable[[], list[ContainerRecord]]:
         if interval < SHORTEST:
             raise InvalidInput(f"the interval is {interval} s", hint=f"at least {SHORTEST} s")
         chosen = [self.record(name).id for name in names]
-        from jupyter_containers.engine.container import figures  # noqa: PLC0415 - see the class
 
         def choose() -> list[ContainerRecord]:
             if not chosen:
@@ -64,7 +114,7 @@ class ContainerFigures(Control):
                     found.append(self.record(identity))
             return found
 
-        return figures.sample(self._parts, choose, interval=interval, count=count)
+        return choose
 
     def measured(self, row: ContainerSummary) -> ContainerSummary:
         """A row of ``ps`` with the bytes of what the container has written, and of that with its image."""

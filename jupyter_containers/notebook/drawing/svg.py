@@ -101,11 +101,19 @@ class Picture:
             self._reach(x + measure(shown, size), y + size / 2)
 
     def path(
-        self, commands: str, *, colour: str = "currentColor", line: float = 1.2, dashed: bool = False, tip: str = ""
+        self,
+        commands: str,
+        *,
+        colour: str = "currentColor",
+        line: float = 1.2,
+        dashed: bool = False,
+        pattern: str = "",
+        tip: str = "",
     ) -> None:
-        """A line along SVG's path commands; its ends must lie within the picture."""
+        """A line along SVG's path commands; its ends must lie within the picture. ``pattern``: as its dashes are."""
+        dashes = f' stroke-dasharray="{pattern}"' if pattern else _dashes(dashed=dashed)
         self._add(
-            f'<path d="{commands}" fill="none" stroke="{colour}" stroke-width="{line:g}"{_dashes(dashed=dashed)}',
+            f'<path d="{commands}" fill="none" stroke="{colour}" stroke-width="{line:g}"{dashes}',
             "path",
             tip,
         )
