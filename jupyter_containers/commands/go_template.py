@@ -125,7 +125,9 @@ class Template:
             match = _TOKEN.match(text, at)
             if match is None or match.lastgroup is None:
                 raise self._wrong(f"{text[at:].strip()!r} is not understood")
-            found.append((match.lastgroup, match[match.lastgroup]))
+            kind, value = match.lastgroup, match[match.lastgroup]
+            joined = match.start(kind) == at and found and found[-1] == ("mark", ")")
+            found.append(("after" if joined and value.startswith(".") else kind, value))
             at = match.end()
         return found
 
@@ -146,6 +148,8 @@ class Template:
             elif kind == "mark" and value == "(":
                 inner, tokens = self._pipeline(tokens, nested=True)
                 commands[-1].append(("pipeline", inner))
+            elif kind == "after":
+                commands[-1][-1:] = [("chain", (commands[-1][-1], value))]
             elif kind == "string":
                 commands[-1].append(("value", _unquoted(value)))
             elif kind == "number":
@@ -190,6 +194,8 @@ def _collect(nodes: Iterable[_Node], found: list[str]) -> None:
             for kind, value in command:
                 if kind == "pipeline":
                     of(value)
+                elif kind == "chain":
+                    of([[value[0]]])
                 elif kind == "field" and value.startswith(".") and value != ".":
                     found.append(value[1:].split(".")[0])
 
@@ -269,6 +275,8 @@ class _Run:
                 return self._pipeline(value, dot)
             case "function":
                 return self._command([operand], dot, ())
+            case "chain":
+                return _followed(self._operand(value[0], dot), value[1].split("."))
             case _:
                 pass  # a field
         first, *names = value.split(".")
@@ -277,10 +285,14 @@ class _Run:
             if first not in self._variables:
                 raise InvalidInput(f"a template has no variable {first}")
             base = self._variables[first]
-        for name in names:
-            if name:
-                base = lookup(base, name)
-        return base
+        return _followed(base, names)
+
+
+def _followed(value: Any, names: Iterable[str]) -> Any:
+    for name in names:
+        if name:
+            value = lookup(value, name)
+    return value
 
 
 def _called(name: str, function: Any, arguments: tuple[Any, ...]) -> Any:

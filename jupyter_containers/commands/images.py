@@ -22,10 +22,11 @@ from jupyter_containers.commands.results import (
     Result,
 )
 from jupyter_containers.commands.tables import CREATED_BY_WIDTH, NONE
-from jupyter_containers.errors import InvalidInput
+from jupyter_containers.errors import InvalidInput, NotFound
+from jupyter_containers.events import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jupyter_containers.commands.context import Context
     from jupyter_containers.engine.files.image_files import ImageFiles
@@ -204,8 +205,18 @@ def files_page(found: ImageFiles, *, full: bool) -> Page:
 
 
 def _rmi(context: Context, arguments: Arguments) -> Result:
-    images = context.engine().images
-    return each(arguments.positionals, lambda name: images.remove(name, force=arguments.flag("force")))
+    images, force = context.engine().images, arguments.flag("force")
+
+    def act(name: str) -> Sequence[str]:
+        try:
+            return images.remove(name, force=force)
+        except NotFound as error:
+            if not force:
+                raise
+            context.sink(Notice(str(error)))  # it is gone, which is what was wanted
+            return ()
+
+    return each(arguments.positionals, act)
 
 
 def _tag(context: Context, arguments: Arguments) -> Result:

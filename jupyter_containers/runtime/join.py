@@ -54,7 +54,6 @@ class Join(Start):
             self.terminal,
             self.limits,
             self.lookup_user,
-            self.working_directory,
             self.await_permission,  # it is put into the cgroups meanwhile
             self.connect_stdio,
             self.become,

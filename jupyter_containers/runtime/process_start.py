@@ -184,7 +184,11 @@ class Start:
         """Change the user; die with the monitor still."""
         credentials.become(self.process, self.identity, setgroups=self.setgroups)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
-        os.chdir(self.process.get("cwd") or "/")
+        place = self.process.get("cwd") or "/"
+        try:
+            os.chdir(place)
+        except FileNotFoundError as error:
+            raise MountError(f"the working directory {place} does not exist", error.errno) from None
         os.umask(self.process.get("user", {}).get("umask", _DEFAULT_UMASK))
 
     def listen(self) -> None:

@@ -13,23 +13,49 @@ from tests.support.own_network import entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from jupyter_containers.engine import Engine
     from tests.support.peers import Peer
     from tests.support.verbs import Program
 
 
-@pytest.fixture(scope="session")
-def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    """One Docker daemon for all tests of a run: on directories of its own, without a network."""
+def _docker(directory: Path, *, networked: bool) -> AbstractContextManager[Peer]:
     daemon = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     client = "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else shutil.which("docker")
     if daemon is None or client is None:
         pytest.skip("dockerd is not installed")
     if not rootfs.available():
         pytest.skip("needs a static busybox")
-    with peers.docker(daemon, client, tmp_path_factory.mktemp("docker")) as peer:
+    return peers.docker(daemon, client, directory, networked=networked)
+
+
+@pytest.fixture(scope="session")
+def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """One Docker daemon for all tests of a run: on directories of its own, without a network."""
+    with _docker(tmp_path_factory.mktemp("docker"), networked=False) as peer:
         yield peer
+
+
+@pytest.fixture(scope="module")
+def dockerd_with_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """A Docker daemon with bridges, in a network namespace of its own."""
+    with _docker(tmp_path_factory.mktemp("docker"), networked=True) as peer:
+        yield peer
+
+
+@pytest.fixture(params=[verbs.OURS, pytest.param(verbs.DOCKERD, marks=pytest.mark.peer)])
+def wired(request: pytest.FixtureRequest) -> Iterator[Program]:
+    """A command line whose containers have networks; nothing is there but the image."""
+    if request.param == verbs.DOCKERD:
+        yield verbs.dockers(request.getfixturevalue("dockerd_with_networks"))
+        return
+    request.getfixturevalue("apart")
+    request.getfixturevalue("no_leaks")
+    chosen = verbs.ours()
+    chosen.good("pull", "-q", "starter")
+    yield chosen
 
 
 @pytest.fixture

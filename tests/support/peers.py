@@ -101,10 +101,13 @@ def podman(program: str, directory: Path) -> Iterator[Peer]:
 
 
 @contextmanager
-def docker(daemon: str, client: str, directory: Path, *, driver: str = "vfs") -> Iterator[Peer]:
+def docker(
+    daemon: str, client: str, directory: Path, *, driver: str = "vfs", networked: bool = False
+) -> Iterator[Peer]:
     """A Docker daemon in a mount namespace of its own, without a network, that knows our runtime as ``jc``.
 
     ``driver`` is how it keeps layers: vfs works everywhere; an empty text lets it find the best that does here.
+    ``networked``: it has bridges and firewall rules, in a network namespace of its own.
     """
     socket = directory / "docker.sock"
     (directory / "daemon.json").write_text(json.dumps({"runtimes": {"jc": {"path": runtime_program(directory)}}}))
@@ -115,14 +118,14 @@ def docker(daemon: str, client: str, directory: Path, *, driver: str = "vfs") ->
         f"--pidfile={directory / 'pid'}",
         f"--host=unix://{socket}",
         *([f"--storage-driver={driver}"] if driver else []),
-        "--bridge=none",
-        "--iptables=false",
-        "--ip-forward=false",
-        "--ip-masq=false",
+        *([] if networked else ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]),
     ]
+    apart = ["unshare", "--mount"]
+    if networked:
+        apart += ["--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     log = directory / "log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(["unshare", "--mount", daemon, *options], stdout=sink, stderr=sink)
+        process = subprocess.Popen([*apart, daemon, *options], stdout=sink, stderr=sink)
     peer = Peer([client], {"DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(directory / "client")})
     try:
         _await(process, peer, log)

@@ -18,6 +18,7 @@ VALUE: dict[str, Any] = {
     "List": ["a", "b"],
     "Map": {"k": "v", "z": 1},
     "State": {"Running": True, "Pid": 3, "Health": None},
+    "Deep": [[{"Port": {"Number": "80"}}]],
     "Mounts": [{"Source": "/x"}, {"Source": "/y"}],
 }
 
@@ -33,6 +34,7 @@ VALUE: dict[str, Any] = {
         ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
         ("{{if .State.Health}}a{{else if .ID}}b{{end}}", "b"),
         ("{{with .State}}{{.Pid}}{{$.ID}}{{end}}", "3abc"),
+        ("{{(index .Mounts 1).Source}} {{(index (index .Deep 0) 0).Port.Number}} {{len (.Map).k}}", "/y 80 1"),
         ("{{json .Map}} {{.Map}} {{.List}} {{.State.Health}}", '{"k":"v","z":1} map[k:v z:1] [a b] <no value>'),
         ('{{index .Map "k"}}{{index .List 1}}{{len .List}}{{index .Map "no"}}', "vb2"),
         ('{{join .List "-"}}{{(split "x/y" "/")}}', "a-b[x y]"),
