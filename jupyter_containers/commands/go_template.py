@@ -119,7 +119,7 @@ class Template:
         return _Node(kind, text, pipeline, names)
 
     def _tokens(self, text: str) -> list[tuple[str, Any]]:
-        found = []
+        found: list[tuple[str, Any]] = []
         at = 0
         while text[at:].strip():
             match = _TOKEN.match(text, at)

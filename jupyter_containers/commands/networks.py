@@ -121,6 +121,8 @@ def _connect(context: Context, arguments: Arguments) -> Result:
     network, container = arguments.positionals
     if arguments.texts("link"):
         raise UsageError("--link is not supported", hint="use --alias: containers of a network find each other by name")
+    if arguments.texts("driver-opt"):
+        raise UsageError("--driver-opt is not supported", hint="options of a network are given when it is made")
     context.engine().networks.connect(
         network,
         container,
@@ -211,6 +213,7 @@ COMMANDS = (
             Option("mac-address", "Its hardware address", None, "ADDRESS"),
             Option("gw-priority", "The highest one has the way out", None, "NUMBER", kind="integer"),
             Option("link", "Not supported: use --alias", None, "NAME", repeatable=True),
+            Option("driver-opt", "Not supported", None, "KEY=VALUE", repeatable=True),
         ),
         (_NETWORK, _CONTAINER),
         examples=("network connect --alias db backend postgres",),

@@ -8,7 +8,7 @@ import os
 import resource
 import stat
 from _socket import MSG_DONTWAIT
-from errno import EINVAL, EPERM
+from errno import EINVAL, ENOENT, EPERM
 
 from jupyter_containers.linux import syscalls
 from jupyter_containers.runtime import credentials, plan, program, reaper
@@ -187,8 +187,8 @@ class Start:
         place = self.process.get("cwd") or "/"
         try:
             os.chdir(place)
-        except FileNotFoundError as error:
-            raise MountError(f"the working directory {place} does not exist", error.errno) from None
+        except FileNotFoundError:
+            raise MountError(f"the working directory {place} does not exist", ENOENT) from None
         os.umask(self.process.get("user", {}).get("umask", _DEFAULT_UMASK))
 
     def listen(self) -> None:
