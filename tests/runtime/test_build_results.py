@@ -140,6 +140,10 @@ def test_a_build_tells_what_is_probably_not_meant(engine: Engine) -> None:
         "no ARG of Dockerfile takes --build-arg more, other",
     ]
     assert notices("# check=skip=JSONArgsRecommended\nFROM starter\nCMD b\n") == []
+    assert notices("FROM starter\nCOPY <<'E' /a\nsay('a\\n')\nE\nCOPY <<E /b\n\\$x \\\\n\nE\n") == []
+    assert notices("FROM starter\n\nCOPY <<E /a\nsay('a\\n')\nE\n") == [
+        "line 3: of \\n in <<E only n is kept; <<'E' keeps the text as it is, variables too"
+    ]
 
 
 def test_the_cache_stays_within_its_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch, store_root: Path) -> None:
