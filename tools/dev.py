@@ -23,6 +23,7 @@ usage: ./dev VERB
   check          style, types, import contracts (under a minute)
   bench          side by side with the other engines of this machine (./dev bench --help)
   bench scale    10,000 containers and 2,000 images in one store
+  reference      write docs/guide/reference.md from the table of commands
   soak           eight processes on one store for ten minutes: nothing lost, nothing left (./dev soak --help)
 
 Every verb first sets up what it needs; nothing is done when that is in place.
@@ -89,13 +90,28 @@ def _bench(rest: Sequence[str]) -> int:
     os.execve(ready.python, [ready.python, "-m", "bench", *rest], ready.variables())
 
 
+def _reference(rest: Sequence[str]) -> int:
+    ready = environment.ensure()
+    os.chdir(environment.ROOT)
+    os.execve(ready.python, [ready.python, "-m", "tools.reference", *rest], ready.variables())
+
+
 def _soak(rest: Sequence[str]) -> int:
     ready = environment.ensure()
     os.chdir(environment.ROOT)
     os.execve(ready.python, [ready.python, "-m", "tools.soak", *rest], ready.variables())
 
 
-_VERBS = {"setup": _setup, "demo": _demo, "lab": _lab, "test": _test, "check": _check, "bench": _bench, "soak": _soak}
+_VERBS = {
+    "setup": _setup,
+    "demo": _demo,
+    "lab": _lab,
+    "test": _test,
+    "check": _check,
+    "bench": _bench,
+    "reference": _reference,
+    "soak": _soak,
+}
 
 
 if __name__ == "__main__":

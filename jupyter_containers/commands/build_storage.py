@@ -105,6 +105,7 @@ COMMANDS = (
         "List the directories of RUN --mount=type=cache",
         _cache_ls,
         (Option("quiet", "Show ids only", "q", kind="bool"),),
+        python=("builds.cache_mounts",),
     ),
     Command(
         ("cache rm", "cache remove"),
@@ -113,6 +114,7 @@ COMMANDS = (
         _cache_rm,
         arguments=(Argument("ID", maximum=None),),
         examples=("cache rm /var/cache/pip",),
+        python=("builds.remove_cache_mount",),
     ),
     Command(
         ("cache export",),
@@ -122,6 +124,7 @@ COMMANDS = (
         (Option("output", "The file to write, '-' for standard output", "o", "FILE", completes="path"),),
         (Argument("ID"),),
         examples=("cache export /var/cache/pip -o pip.tar",),
+        python=("builds.export_cache_mount",),
     ),
     Command(
         ("cache import",),
@@ -130,6 +133,7 @@ COMMANDS = (
         _cache_import,
         arguments=(Argument("ID"), Argument("FILE", completes="path")),
         examples=("cache import /var/cache/pip pip.tar",),
+        python=("builds.load_cache_mount",),
     ),
     Command(
         ("builder du",),
@@ -142,6 +146,7 @@ COMMANDS = (
             Option("quiet", "Show ids only", "q", kind="bool"),
         ),
         examples=("builder du --filter until=24h",),
+        python=("builds.disk_usage",),
     ),
     Command(
         ("builder prune",),
@@ -158,5 +163,6 @@ COMMANDS = (
             Option("reserved-space", "Bytes that may stay in any case", None, "BYTES"),
         ),
         examples=("builder prune --filter until=48h", "builder prune --max-used-space 10g"),
+        python=("builds.prune",),
     ),
 )

@@ -137,6 +137,7 @@ COMMANDS = (
             Option("no-trunc", "Show texts in full", kind="bool"),
             Option("quiet", "Show ids only", "q", kind="bool"),
         ),
+        python=("builds.history",),
     ),
     Command(
         ("builder steps",),
@@ -146,6 +147,7 @@ COMMANDS = (
         (Option("no-trunc", "Show texts in full", kind="bool"),),
         (_BUILD,),
         examples=("builder steps", "builder steps tool:1"),
+        python=("builds.steps",),
     ),
     Command(
         ("builder debug",),
@@ -160,5 +162,6 @@ COMMANDS = (
         interspersed=False,
         body="stdin",
         examples=("builder debug", "builder debug cat /var/log/dpkg.log", "builder debug --step 3 ls -l /app"),
+        python=("builds.debug",),
     ),
 )

@@ -246,5 +246,6 @@ COMMANDS = (
         (Argument("PATH", minimum=0, completes="path"),),
         body="dockerfile",
         examples=("build -t tool:1 .", "build -f Dockerfile.test --target test ."),
+        python=("images.build",),
     ),
 )

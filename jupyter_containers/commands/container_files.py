@@ -126,6 +126,7 @@ COMMANDS = (
         ),
         (Argument("CONTAINER:PATH|PATH|-"), Argument("CONTAINER:PATH|PATH|-")),
         examples=("cp web:/var/log/. logs", "cp notes.txt web:/srv/"),
+        python=("containers.copy_to", "containers.copy_from"),
     ),
     Command(
         ("export", "container export"),
@@ -135,6 +136,7 @@ COMMANDS = (
         (Option("output", "The file to write instead of standard output", "o", "FILE", completes="path"),),
         (CONTAINER,),
         examples=("export web -o web.tar",),
+        python=("containers.export",),
     ),
     Command(
         ("diff", "container diff"),
@@ -142,6 +144,7 @@ COMMANDS = (
         "List what a container changed of its image's files: A added, C changed, D deleted",
         _diff,
         arguments=(CONTAINER,),
+        python=("containers.diff",),
     ),
     Command(
         ("commit", "container commit"),
@@ -157,6 +160,7 @@ COMMANDS = (
         ),
         (CONTAINER, Argument("REPOSITORY[:TAG]", minimum=0)),
         examples=("commit -c 'CMD [\"serve\"]' web shop:1",),
+        python=("containers.commit",),
     ),
     Command(
         ("import", "image import"),
@@ -170,5 +174,6 @@ COMMANDS = (
         ),
         (Argument("FILE|URL|-", completes="path"), Argument("REPOSITORY[:TAG]", minimum=0)),
         examples=("import rootfs.tar.gz base:1", "import https://example.org/rootfs.tar.xz base:2"),
+        python=("images.import_archive",),
     ),
 )

@@ -166,6 +166,7 @@ COMMANDS = (
         interspersed=False,
         body="stdin",
         examples=("run --rm alpine echo hello", "run -d --name web -v ./site:/www:ro busybox httpd -f -h /www"),
+        python=("containers.run",),
     ),
     Command(
         ("exec", "container exec"),
@@ -184,6 +185,7 @@ COMMANDS = (
         interspersed=False,
         body="stdin",
         examples=("exec web ls -l /www",),
+        python=("containers.exec",),
     ),
     Command(
         ("logs", "container logs"),
@@ -199,6 +201,7 @@ COMMANDS = (
             Option("details", "Show the labels and variables that --log-opt chose", kind="bool"),
         ),
         (CONTAINER,),
+        python=("containers.logs",),
     ),
     Command(
         ("container inspect",),
@@ -207,5 +210,6 @@ COMMANDS = (
         _inspect_container,
         (formats.TEMPLATE, formats.SIZE),
         arguments=(CONTAINERS,),
+        python=("containers.inspect",),
     ),
 )

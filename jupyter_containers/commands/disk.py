@@ -121,5 +121,6 @@ COMMANDS = (
             Option("verbose", "A table for each, with every image, container, volume and step", "v", kind="bool"),
             formats.FORMAT,
         ),
+        python=("disk_usage",),
     ),
 )

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     from jupyter_containers.commands.model import Command, Option
 
+BODIES = {
+    "stdin": "The body of a notebook cell is the standard input.",
+    "dockerfile": "The body of a notebook cell is the Dockerfile.",
+}
+"""What a cell's body is to a verb."""
 _WIDTH = 100
 _COLUMN = 30
 
@@ -33,10 +38,10 @@ def detail(command: Command, program: str) -> str:
     lines = [f"Usage: {program} {command.usage}", "", command.summary]
     if len(command.names) > 1:
         lines += ["", "Also spelled:", "  " + ", ".join(f"{program} {name}" for name in command.names[1:])]
-    if command.body == "stdin":
-        lines += ["", "The body of a notebook cell is the standard input."]
-    elif command.body == "dockerfile":
-        lines += ["", "The body of a notebook cell is the Dockerfile."]
+    if command.body != "none":
+        lines += ["", BODIES[command.body]]
+    if command.python:
+        lines += ["", "In Python:", *(f"  Engine().{method}" for method in command.python)]
     if command.options:
         lines += ["", "Options:", *options(command.options)]
     if command.examples:

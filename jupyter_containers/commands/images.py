@@ -241,6 +241,7 @@ COMMANDS = (
         ),
         (Argument("NAME[:TAG|@DIGEST]"),),
         examples=("pull alpine:3.20",),
+        python=("images.pull",),
     ),
     Command(
         ("images", "image ls", "image list"),
@@ -256,6 +257,7 @@ COMMANDS = (
             _QUIET,
         ),
         (Argument("REPOSITORY[:TAG]", minimum=0, completes="image"),),
+        python=("images.list",),
     ),
     Command(
         ("history", "image history"),
@@ -269,6 +271,7 @@ COMMANDS = (
             _QUIET,
         ),
         (_IMAGE,),
+        python=("images.history",),
     ),
     Command(
         ("layers", "image layers"),
@@ -282,6 +285,7 @@ COMMANDS = (
         ),
         (_IMAGE,),
         examples=("layers alpine", "layers --files alpine"),
+        python=("images.layers",),
     ),
     Command(
         ("rmi", "image rm", "image remove"),
@@ -290,6 +294,7 @@ COMMANDS = (
         _rmi,
         (Option("force", "Remove it even when a container uses it", "f", kind="bool"),),
         (_IMAGES,),
+        python=("images.remove",),
     ),
     Command(
         ("tag", "image tag"),
@@ -297,6 +302,7 @@ COMMANDS = (
         "Give an image another name",
         _tag,
         arguments=(Argument("SOURCE", completes="image"), Argument("TARGET", completes="image")),
+        python=("images.tag",),
     ),
     Command(
         ("image inspect",),
@@ -305,5 +311,6 @@ COMMANDS = (
         _inspect_image,
         (formats.TEMPLATE,),
         arguments=(_IMAGES,),
+        python=("images.inspect",),
     ),
 )

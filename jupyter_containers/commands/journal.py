@@ -78,5 +78,6 @@ COMMANDS = (
             Option("format", "json, or a template of Go's: '{{.Type}} {{.Action}} {{.Actor.ID}}'", None, "FORMAT"),
         ),
         examples=("events --since 1h --until 0s -f event=die",),
+        python=("events",),
     ),
 )

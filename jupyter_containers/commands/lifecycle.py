@@ -235,6 +235,7 @@ COMMANDS = (
         ),
         interspersed=False,
         examples=("create --name job alpine sh -c 'echo later'",),
+        python=("containers.create",),
     ),
     Command(
         ("start", "container start"),
@@ -249,6 +250,7 @@ COMMANDS = (
         ),
         (CONTAINERS,),
         examples=("start -ai job",),
+        python=("containers.start",),
     ),
     Command(
         ("attach", "container attach"),
@@ -257,6 +259,7 @@ COMMANDS = (
         _attach,
         (Option("no-stdin", "Do not hand on standard input", kind="bool"), DETACH_KEYS, SIG_PROXY),
         (CONTAINER,),
+        python=("containers.attach",),
     ),
     Command(
         ("stop", "container stop"),
@@ -265,6 +268,7 @@ COMMANDS = (
         _stop,
         (_TIME, _TIMEOUT, _SIGNAL),
         (CONTAINERS,),
+        python=("containers.stop",),
     ),
     Command(
         ("restart", "container restart"),
@@ -273,6 +277,7 @@ COMMANDS = (
         _restart,
         (_TIME, _TIMEOUT, _SIGNAL),
         (CONTAINERS,),
+        python=("containers.restart",),
     ),
     Command(
         ("kill", "container kill"),
@@ -281,6 +286,7 @@ COMMANDS = (
         _kill,
         (Option("signal", "Signal to send", "s", "SIGNAL", default="SIGKILL"),),
         (CONTAINERS,),
+        python=("containers.kill",),
     ),
     Command(
         ("pause", "container pause"),
@@ -288,6 +294,7 @@ COMMANDS = (
         "Stop all processes of containers where they are",
         _pause,
         arguments=(CONTAINERS,),
+        python=("containers.pause",),
     ),
     Command(
         ("unpause", "container unpause"),
@@ -295,6 +302,7 @@ COMMANDS = (
         "Let the processes of paused containers go on",
         _unpause,
         arguments=(CONTAINERS,),
+        python=("containers.unpause",),
     ),
     Command(
         ("wait", "container wait"),
@@ -312,6 +320,7 @@ COMMANDS = (
             ),
         ),
         arguments=(CONTAINERS,),
+        python=("containers.wait",),
     ),
     Command(
         ("rename", "container rename"),
@@ -319,6 +328,7 @@ COMMANDS = (
         "Give a container another name",
         _rename,
         arguments=(CONTAINER, Argument("NEW_NAME")),
+        python=("containers.rename",),
     ),
     Command(
         ("update", "container update"),
@@ -331,6 +341,7 @@ COMMANDS = (
             "update -m 256m --restart unless-stopped web",
             "update --env-add LEVEL=debug --mount-add logs:/log web",
         ),
+        python=("containers.update",),
     ),
     Command(
         ("rm", "container rm", "container remove"),
@@ -343,6 +354,7 @@ COMMANDS = (
             Option("link", "Remove a link, not a container (not supported)", "l", kind="bool"),
         ),
         (CONTAINERS,),
+        python=("containers.remove",),
     ),
     Command(
         ("top", "container top"),
@@ -351,5 +363,6 @@ COMMANDS = (
         _top,
         arguments=(CONTAINER, Argument("PS_OPTION", minimum=0, maximum=None)),
         interspersed=False,
+        python=("containers.top",),
     ),
 )

@@ -99,7 +99,8 @@ class Command:
 
     ``names`` holds its spellings, the usual one first: ``("ps", "container ls")``. With ``interspersed`` False options
     end at the first positional argument, as for ``run`` and ``exec``. ``body`` says what a notebook cell's body is to
-    the verb: ``stdin`` of the container, the ``dockerfile``, or nothing.
+    the verb: ``stdin`` of the container, the ``dockerfile``, or nothing. ``python`` names the methods of an engine that
+    do the same: ``("containers.list",)``.
     """
 
     names: tuple[str, ...]
@@ -111,6 +112,7 @@ class Command:
     interspersed: bool = True
     body: Literal["none", "stdin", "dockerfile"] = "none"
     examples: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

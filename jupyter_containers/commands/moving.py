@@ -55,11 +55,13 @@ COMMANDS = (
         ),
         (CONTAINER,),
         examples=("container move web --to ssh://other.example", "container move web --to /srv/containers"),
+        python=("containers.move",),
     ),
     Command(
         ("container receive",),
         "container",
         "The other end of container move: take a container from standard input",
         _receive,
+        python=("containers.receive",),
     ),
 )

@@ -179,5 +179,6 @@ COMMANDS = (
         (Option("no-trunc", "Show ids in full", kind="bool"),),
         (Argument("NETWORK", minimum=0, maximum=None, completes="network"),),
         examples=("network graph", "network graph backend"),
+        python=("networks.topology",),
     ),
 )

@@ -163,6 +163,7 @@ COMMANDS = (
         ),
         (Argument("NETWORK"),),
         examples=("network create backend", "network create --subnet 10.5.0.0/24 --internal db"),
+        python=("networks.create",),
     ),
     Command(
         ("network ls", "network list"),
@@ -175,6 +176,7 @@ COMMANDS = (
             Option("no-trunc", "Show ids in full", kind="bool"),
             Option("quiet", "Show ids only", "q", kind="bool"),
         ),
+        python=("networks.list",),
     ),
     Command(
         ("network inspect",),
@@ -183,6 +185,7 @@ COMMANDS = (
         _inspect,
         (formats.TEMPLATE,),
         arguments=(_NETWORKS,),
+        python=("networks.inspect",),
     ),
     Command(
         ("network rm", "network remove"),
@@ -190,6 +193,7 @@ COMMANDS = (
         "Remove networks",
         _rm,
         arguments=(_NETWORKS,),
+        python=("networks.remove",),
     ),
     Command(
         ("network prune",),
@@ -200,6 +204,7 @@ COMMANDS = (
             Option("filter", "Only what matches: until=24h, label=KEY, label!=KEY", None, "KEY=VALUE", repeatable=True),
             Option("force", "Nothing is asked in any case", "f", kind="bool"),
         ),
+        python=("networks.prune",),
     ),
     Command(
         ("network connect",),
@@ -217,6 +222,7 @@ COMMANDS = (
         ),
         (_NETWORK, _CONTAINER),
         examples=("network connect --alias db backend postgres",),
+        python=("networks.connect",),
     ),
     Command(
         ("network disconnect",),
@@ -225,5 +231,6 @@ COMMANDS = (
         _disconnect,
         (Option("force", "It is no error if it is not in it", "f", kind="bool"),),
         (_NETWORK, _CONTAINER),
+        python=("networks.disconnect",),
     ),
 )

@@ -43,5 +43,6 @@ COMMANDS = (
             Argument("PRIVATE_PORT[/PROTO]", minimum=0),
         ),
         examples=("port web", "port web 80/tcp"),
+        python=("containers.ports",),
     ),
 )

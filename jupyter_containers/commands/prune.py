@@ -80,6 +80,7 @@ COMMANDS = (
         _containers,
         (_FILTER, _FORCE),
         examples=("container prune -f --filter until=24h",),
+        python=("containers.prune",),
     ),
     Command(
         ("image prune",),
@@ -91,6 +92,7 @@ COMMANDS = (
             _FILTER,
             Option("force", "Needed with --all", "f", kind="bool"),
         ),
+        python=("images.prune",),
     ),
     Command(
         ("system prune",),

@@ -226,5 +226,6 @@ COMMANDS = (
             Option("size", "Measure what each has written", "s", kind="bool"),
         ),
         examples=("ps -a", "ps -a --filter status=exited", "ps --format 'table {{.Names}}\\t{{.Status}}'"),
+        python=("containers.list",),
     ),
 )

@@ -92,5 +92,6 @@ COMMANDS = (
         ),
         (Argument("CONTAINER", minimum=0, maximum=None, completes="container"),),
         examples=("stats --no-stream", "stats --format '{{.Name}}: {{.CPUPerc}}' web"),
+        python=("containers.stats",),
     ),
 )

@@ -122,9 +122,20 @@ COMMANDS = (
         ),
         (Argument("NAME", maximum=None, completes="name"),),
     ),
-    Command(("doctor", "system doctor"), "system", "Say what this host allows, and what would allow more", _doctor),
     Command(
-        ("info", "system info"), "system", "Show where things are and how many there are", _info, (formats.FORMAT,)
+        ("doctor", "system doctor"),
+        "system",
+        "Say what this host allows, and what would allow more",
+        _doctor,
+        python=("doctor",),
+    ),
+    Command(
+        ("info", "system info"),
+        "system",
+        "Show where things are and how many there are",
+        _info,
+        (formats.FORMAT,),
+        python=("info",),
     ),
     Command(("version",), "system", "Show the version", _version, (formats.FORMAT,)),
 )

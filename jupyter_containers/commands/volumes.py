@@ -166,6 +166,7 @@ COMMANDS = (
         ),
         (Argument("VOLUME", minimum=0),),
         examples=("volume create data", "volume create -o type=none -o o=bind -o device=/srv/data data"),
+        python=("volumes.create",),
     ),
     Command(
         ("volume ls", "volume list"),
@@ -179,6 +180,7 @@ COMMANDS = (
             Option("size", "Measure them too", "s", kind="bool"),
         ),
         examples=("volume ls --filter dangling=true",),
+        python=("volumes.list",),
     ),
     Command(
         ("volume inspect",),
@@ -187,6 +189,7 @@ COMMANDS = (
         _inspect,
         (formats.TEMPLATE,),
         arguments=(_VOLUMES,),
+        python=("volumes.inspect",),
     ),
     Command(
         ("volume rm", "volume remove"),
@@ -195,6 +198,7 @@ COMMANDS = (
         _rm,
         (Option("force", "Say nothing of volumes there are not", "f", kind="bool"),),
         (_VOLUMES,),
+        python=("volumes.remove",),
     ),
     Command(
         ("volume prune",),
@@ -206,6 +210,7 @@ COMMANDS = (
             Option("filter", "Only those that match", None, "label=KEY[=VALUE]", repeatable=True),
             Option("force", "Needed with --all", "f", kind="bool"),
         ),
+        python=("volumes.prune",),
     ),
     Command(
         ("volume rename",),
@@ -213,6 +218,7 @@ COMMANDS = (
         "Give a volume another name",
         _rename,
         arguments=(_VOLUME, Argument("NAME")),
+        python=("volumes.rename",),
     ),
     Command(
         ("volume clone",),
@@ -221,6 +227,7 @@ COMMANDS = (
         _clone,
         (_LABEL,),
         (_VOLUME, Argument("NAME")),
+        python=("volumes.clone",),
     ),
     Command(
         ("volume snapshot",),
@@ -229,6 +236,7 @@ COMMANDS = (
         _snapshot,
         arguments=(_VOLUME, Argument("NAME", minimum=0)),
         examples=("volume snapshot data", "volume snapshot data before-the-update"),
+        python=("volumes.snapshot",),
     ),
     Command(
         ("volume diff",),
@@ -237,6 +245,7 @@ COMMANDS = (
         _diff,
         arguments=(_VOLUME, _SINCE),
         examples=("volume diff data before-the-update",),
+        python=("volumes.diff",),
     ),
     Command(
         ("volume export",),
@@ -246,6 +255,7 @@ COMMANDS = (
         (Option("output", "The file to write, '-' for standard output", "o", "FILE", completes="path"),),
         (_VOLUME,),
         examples=("volume export data -o data.tar",),
+        python=("volumes.export",),
     ),
     Command(
         ("volume import",),
@@ -255,5 +265,6 @@ COMMANDS = (
         (_LABEL,),
         (_VOLUME, Argument("FILE", completes="path")),
         examples=("volume import data data.tar",),
+        python=("volumes.load",),
     ),
 )

@@ -250,5 +250,6 @@ COMMANDS = (
         ),
         (CONTAINER,),
         examples=("xray web", "xray -p namespaces -p capabilities web", "xray -f '{{.pid}}' web"),
+        python=("containers.xray",),
     ),
 )

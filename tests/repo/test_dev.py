@@ -36,7 +36,7 @@ def dev(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_verb() -> None:
     done = dev("help")
     assert done.returncode == 0
-    for verb in ("setup", "demo", "test", "check", "lab", "bench"):
+    for verb in ("setup", "demo", "test", "check", "lab", "bench", "reference"):
         assert f"  {verb} " in done.stdout
 
 
