@@ -26,7 +26,7 @@ def test_containers_are_seen_started_stopped_and_removed(
     engine: Engine, open_notebook: Callable[..., Notebook], picture: Callable[..., Path]
 ) -> None:
     talk = ["sh", "-c", "echo ready; echo late >&2; exec sleep 1000"]
-    engine.containers.run("starter", talk, detach=True, name="web", publish=["8080:80"])
+    engine.containers.run("starter", talk, detach=True, name="web", publish=["38380:80"], stop_timeout=0)
     engine.containers.run("starter", ["true"], name="done")
     notebook = open_notebook("widgets.dashboard()")
     notebook.run()
@@ -57,7 +57,7 @@ def test_containers_are_seen_started_stopped_and_removed(
 def test_a_dashboard_works_by_keyboard_while_a_cell_runs(
     engine: Engine, open_notebook: Callable[..., Notebook]
 ) -> None:
-    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="web")
+    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="web", stop_timeout=0)
     notebook = open_notebook("widgets.dashboard()", "import time\nprint('busy', flush=True)\ntime.sleep(1000)")
     notebook.start()
     notebook.cell(2).get_by_text("busy").wait_for()
@@ -95,7 +95,7 @@ def test_a_dashboard_works_by_keyboard_while_a_cell_runs(
 def test_a_dashboard_after_a_reload_a_restart_and_in_the_saved_notebook(
     engine: Engine, open_notebook: Callable[..., Notebook]
 ) -> None:
-    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="web")
+    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="web", stop_timeout=0)
     notebook = open_notebook("widgets.dashboard()")
     notebook.run()
     row(notebook.widget("Containers"), "web").get_by_text("● running").wait_for()

@@ -56,6 +56,20 @@ def test_without_anywidget_networks_and_layers_are_drawn_and_a_build_is_done(
         assert shown.text.endswith("then restart the kernel.")
 
 
+@pytest.mark.parametrize("kind", ["dashboard", "networks"])
+def test_a_follower_ends_though_another_page_has_come_meanwhile(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    pytest.importorskip("anywidget")
+    board = getattr(widgets, kind)(engine=lambda: engine)
+    looked = iter([True, False])
+    monkeypatch.setattr(type(board), "watched", property(lambda _self: next(looked, True)))
+    follower = threading.Thread(target=board.follow, daemon=True)
+    follower.start()
+    follower.join(30)
+    assert not follower.is_alive()
+
+
 def test_outside_of_a_notebook_the_engine_must_be_given() -> None:
     with pytest.raises(UsageError, match="there is no notebook here"):
         widgets.dashboard()

@@ -14,15 +14,18 @@ import functools
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+from IPython.display import publish_display_data
 
 from jupyter_containers.errors import EngineError
+from jupyter_containers.notebook.widgets.live.feeds import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jupyter_containers.engine import Engine
     from jupyter_containers.notebook.widgets.static import Static
@@ -83,11 +86,27 @@ class Live(anywidget.AnyWidget):
 
     # -- what it is for a page that has no scripts ----------------------------------------------------------------
 
-    def _repr_mimebundle_(self, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and beside it what stays of it in a saved notebook without a kernel."""
-        data, metadata = super()._repr_mimebundle_(**more) or ({}, {})
+    def _ipython_display_(self, **_more: Any) -> None:
+        """The static form as one output, the live view as the next one, whose page side hides the first.
+
+        They are two because JupyterLab shows "model not found" in the place of a live view, and nothing else of the
+        same output, when a notebook is opened again without the kernel that it belongs to.
+        """
+        self._show_static(update=False)
+        data, metadata = super()._repr_mimebundle_() or ({}, {})
+        view = {**data, "text/plain": "The live view needs its kernel; what it showed at first is above."}
+        publish_display_data(view, metadata)  # type: ignore[no-untyped-call]  # IPython's
+
+    def refresh_static(self) -> None:
+        """Put the static form as it is now in the place of the one that was shown."""
+        self._show_static(update=True)
+
+    def _show_static(self, *, update: bool) -> None:
         static = self._static()
-        return {**data, "text/html": static.html, "text/plain": static.text}, metadata
+        html = f'<div data-jc-static="{self.model_id}">{static.html}</div>'
+        place = {"display_id": f"jc-static-{self.model_id}"}
+        bundle = {"text/html": html, "text/plain": static.text}
+        publish_display_data(bundle, transient=place, update=update)  # type: ignore[no-untyped-call]  # IPython's
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -130,6 +149,26 @@ class Live(anywidget.AnyWidget):
         _threads.add(thread)
         thread.start()
         return thread
+
+    @contextmanager
+    def helped_by(self, *works: Callable[[Callable[[], bool]], None]) -> Iterator[None]:
+        """Do something in threads beside the follower, which are told whether it goes on: a page that leaves and
+        comes again at once is none of their business.
+
+        What ends with an error, since the store is in the way, is done again: the follower tells what is wrong.
+        """
+        over = threading.Event()
+
+        def goes_on() -> bool:
+            return not over.is_set() and not _over.is_set()
+
+        helpers = [self.begin(quietly, functools.partial(work, goes_on), goes_on) for work in works]
+        try:
+            yield
+        finally:
+            over.set()
+            for helper in helpers:
+                helper.join()
 
     # -- what a subclass does ---------------------------------------------------------------------------------------
 

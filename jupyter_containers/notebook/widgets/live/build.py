@@ -49,13 +49,13 @@ class Build(Live):
         self.result: Any = None
 
     def run(self, work: BuildWork) -> Image:
-        """Show this widget and do the build meanwhile; at the end what is saved of it is put in its place.
+        """Show this widget and do the build meanwhile; at the end its static form is put in place of the first one.
 
         It raises what the build raises.
         """
         from IPython.display import display  # noqa: PLC0415 - on use
 
-        shown = display(self, display_id=True)  # type: ignore[no-untyped-call]  # IPython's
+        display(self)  # type: ignore[no-untyped-call]  # IPython's
         try:
             self.result = image = work(self._take, self._on_stop)
         except BaseException as error:
@@ -65,8 +65,7 @@ class Build(Live):
             self._end(None)
             return image
         finally:
-            if shown is not None:
-                shown.update(self)
+            self.refresh_static()
 
     def _on_stop(self, stop: Callable[[], None]) -> None:
         self._stop = stop

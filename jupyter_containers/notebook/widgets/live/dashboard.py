@@ -12,7 +12,7 @@ from jupyter_containers.errors import NotFound, UsageError
 from jupyter_containers.events import Event, Output
 from jupyter_containers.notebook.widgets import static
 from jupyter_containers.notebook.widgets.live.base import Live, module
-from jupyter_containers.notebook.widgets.live.feeds import LineFeed, follow_figures, follow_log, quietly
+from jupyter_containers.notebook.widgets.live.feeds import LineFeed, follow_figures, follow_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,24 +51,19 @@ class Dashboard(Live):
 
     def follow(self) -> None:
         """Rows when something happened, figures every two seconds."""
-        helpers = [
-            self.begin(quietly, self._watch_events, lambda: self.watched),
-            self.begin(quietly, self._watch_figures, lambda: self.watched),
-        ]
-        while self.watched:
-            self._changed.wait(INTERVAL)
-            self._changed.clear()
-            self._send_rows()
-            time.sleep(QUICKEST)
-        for helper in helpers:
-            helper.join()
+        with self.helped_by(self._watch_events, self._watch_figures):
+            while self.watched:
+                self._changed.wait(INTERVAL)
+                self._changed.clear()
+                self._send_rows()
+                time.sleep(QUICKEST)
 
-    def _watch_events(self) -> None:
-        for _happening in self.engine().events(stop=lambda: not self.watched):
+    def _watch_events(self, wanted: Callable[[], bool]) -> None:
+        for _happening in self.engine().events(stop=lambda: not wanted()):
             self._changed.set()
 
-    def _watch_figures(self) -> None:
-        follow_figures(self.engine(), (), self._take_figures, interval=INTERVAL, wanted=lambda: self.watched)
+    def _watch_figures(self, wanted: Callable[[], bool]) -> None:
+        follow_figures(self.engine(), (), self._take_figures, interval=INTERVAL, wanted=wanted)
 
     def _take_figures(self, rows: list[ContainerStats]) -> None:
         self._figures = {row.id: row for row in rows}

@@ -11,7 +11,6 @@ from jupyter_containers.errors import NotFound
 from jupyter_containers.notebook.drawing.network_graph import picture
 from jupyter_containers.notebook.widgets import static
 from jupyter_containers.notebook.widgets.live.base import Live, module
-from jupyter_containers.notebook.widgets.live.feeds import quietly
 from jupyter_containers.records import replace
 
 if TYPE_CHECKING:
@@ -48,16 +47,15 @@ class Networks(Live):
 
     def follow(self) -> None:
         """The picture when it has changed, the traffic every two seconds."""
-        helper = self.begin(quietly, self._watch_events, lambda: self.watched)
-        while self.watched:
-            self._changed.wait(INTERVAL)
-            self._changed.clear()
-            self._tell_all()
-            time.sleep(QUICKEST)
-        helper.join()
+        with self.helped_by(self._watch_events):
+            while self.watched:
+                self._changed.wait(INTERVAL)
+                self._changed.clear()
+                self._tell_all()
+                time.sleep(QUICKEST)
 
-    def _watch_events(self) -> None:
-        for _happening in self.engine().events(stop=lambda: not self.watched):
+    def _watch_events(self, wanted: Callable[[], bool]) -> None:
+        for _happening in self.engine().events(stop=lambda: not wanted()):
             self._changed.set()
 
     def answer(self, kind: str, content: dict[str, Any], buffers: list[bytes]) -> None:  # noqa: ARG002 - the base's

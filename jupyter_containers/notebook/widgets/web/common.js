@@ -37,6 +37,12 @@ function connect(model, el, label, handlers) {
     if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
   });
   el.append(root);
+  // The output before this one is the static form, for a page without the kernel.
+  const cover = (covered = true) => {
+    const before = el.closest(".jp-OutputArea-child")?.previousElementSibling;
+    if (before?.querySelector("[data-jc-static]")) before.style.display = covered ? "none" : "";
+  };
+  cover();
   let heard = Date.now();
   let gone = false;
   let answered = false;
@@ -69,6 +75,7 @@ function connect(model, el, label, handlers) {
   };
   const receive = (message, buffers) => {
     heard = Date.now();
+    cover();
     if (gone) reconnect();
     if (message.view && message.view !== view) return;
     answered ||= message.view === view;
@@ -77,6 +84,7 @@ function connect(model, el, label, handlers) {
   };
   // A hello may have to wait for the running cell: JupyterLab makes the channel that overtakes it only just now.
   const knocking = setInterval(() => {
+    cover();
     if (answered) clearInterval(knocking);
     else send("hello");
   }, KNOCK);
@@ -90,6 +98,7 @@ function connect(model, el, label, handlers) {
   send("hello");
   const close = () => {
     leave();
+    cover(false);
     clearInterval(timer);
     clearInterval(knocking);
     model.off("msg:custom", receive);
