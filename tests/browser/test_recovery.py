@@ -72,5 +72,6 @@ def test_a_cell_is_interrupted_and_widgets_go_on(engine: Engine, open_notebook: 
     notebook.command("notebook:interrupt-kernel")
     notebook.cell(2).get_by_text("Interrupted: the container was ended and removed").wait_for()
     board.get_by_text("There are no containers.").wait_for()
+    assert engine.containers.list(all=True) == []
     engine.containers.run("starter", ["sleep", "1000"], detach=True, name="next", stop_timeout=0)
     board.get_by_role("rowheader", name="next").wait_for()
