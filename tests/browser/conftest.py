@@ -221,6 +221,22 @@ class Notebook:
         """A widget by its label."""
         return self.page.locator(f".jp-NotebookPanel:not(.lm-mod-hidden) section.jc-widget[aria-label='{label}']").first
 
+    def show(self, heading: str) -> None:
+        """Scroll to a heading, which is at the top then."""
+        found = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").get_by_role("heading", name=heading).first
+        found.evaluate(
+            """async (heading) => {
+                const cell = heading.closest('.jp-Cell');
+                for (let still = 0, at = NaN; still < 5; ) {  // cells that come into view get their height only then
+                    cell.scrollIntoView({block: 'start'});
+                    await new Promise((done) => setTimeout(done, 50));
+                    const now = cell.getBoundingClientRect().top;
+                    still = now === at ? still + 1 : 0;
+                    at = now;
+                }
+            }"""
+        )
+
     def save(self) -> Any:
         """Save it; what is in the file."""
         self.page.evaluate(
@@ -266,14 +282,14 @@ class Notebook:
 def open_notebook(
     page: Page, server: Server, engine: Engine, store_root: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Notebook]]:
-    """``open_notebook("cell", "another")``: a notebook whose first cell loads the extension, on the test's store."""
+    """``open_notebook("cell", another)``, texts or cells: its first cell loads the extension, on the test's store."""
     engine.images.pull("starter")
     opened: list[Notebook] = []
 
-    def open_one(*cells: str) -> Notebook:
-        name = f"n{secrets.token_hex(4)}.ipynb"
+    def open_one(*cells: str | nbformat.NotebookNode, name: str = "") -> Notebook:
+        name = name or f"n{secrets.token_hex(4)}.ipynb"
         sources = (FIRST.format(root=str(store_root)), *cells)
-        cells_made = [nbformat.v4.new_code_cell(each) for each in sources]
+        cells_made = [nbformat.v4.new_code_cell(each) if isinstance(each, str) else each for each in sources]
         document = nbformat.v4.new_notebook(cells=cells_made)
         document.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(document, server.directory / name)

@@ -2,6 +2,7 @@
 
 const COLOURS = ["#1976d2", "#d84315", "#2e7d32", "#7b1fa2", "#f9a825", "#00838f", "#5d4037", "#c2185b"];
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+const FEWEST = 20; // samples that fill a plot; more of them, up to all that are kept, are drawn closer
 const WIDTH = 320;
 const HEIGHT = 100;
 const SVG = "http://www.w3.org/2000/svg";
@@ -92,7 +93,7 @@ function render({ model, el }) {
         path = "";
         return;
       }
-      const x = WIDTH - ((points.length - 1 - at) * WIDTH) / (most - 1);
+      const x = WIDTH - ((points.length - 1 - at) * WIDTH) / (Math.min(most, Math.max(FEWEST, points.length)) - 1);
       const y = HEIGHT - 2 - (value / highest) * (HEIGHT - 6);
       path += `${path ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
     });
