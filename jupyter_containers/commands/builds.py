@@ -161,6 +161,7 @@ COMMANDS = (
                 None,
                 "NAME=VALUE",
                 repeatable=True,
+                completes="variable",
             ),
             Option(
                 "build-context",

@@ -113,6 +113,7 @@ _CHANGE = Option(
 )
 _MESSAGE = Option("message", "Message for the image's history", "m", "TEXT")
 
+_PLACE = Argument("CONTAINER:PATH|PATH|-", completes="place")
 COMMANDS = (
     Command(
         ("cp", "container cp"),
@@ -124,7 +125,7 @@ COMMANDS = (
             Option("follow-link", "Copy what a symbolic link leads to", "L", kind="bool"),
             Option("quiet", "Do not say what was copied", "q", kind="bool"),
         ),
-        (Argument("CONTAINER:PATH|PATH|-"), Argument("CONTAINER:PATH|PATH|-")),
+        (_PLACE, _PLACE),
         examples=("cp web:/var/log/. logs", "cp notes.txt web:/srv/"),
         python=("containers.copy_to", "containers.copy_from"),
     ),

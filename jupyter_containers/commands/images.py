@@ -229,6 +229,7 @@ def _inspect_image(context: Context, arguments: Arguments) -> Result:
     return formats.inspected(arguments.positionals, look, arguments.text("format"))
 
 
+_FILTERS = ("before=", "dangling=true", "label=", "reference=", "since=", "until=")
 COMMANDS = (
     Command(
         ("pull", "image pull"),
@@ -251,7 +252,7 @@ COMMANDS = (
         (
             Option("all", "Show images without a name as well", "a", kind="bool"),
             Option("digests", "Show digests", kind="bool"),
-            Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True),
+            Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True, offers=_FILTERS),
             formats.FORMAT,
             _FULL,
             _QUIET,

@@ -16,14 +16,30 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["bool", "text", "integer", "decimal", "size"]
 Value: TypeAlias = bool | str | int | float | tuple[str, ...]
 Noun: TypeAlias = Literal["container", "image", "network", "volume", "builder", "system"]
-Completes: TypeAlias = Literal["container", "image", "network", "volume", "path", "command", "name", "any"]
+Completes: TypeAlias = Literal[
+    "container",
+    "image",
+    "network",
+    "volume",
+    "name",  # of any of these
+    "path",
+    "source",  # a volume or a path
+    "place",  # a path here or in a container
+    "mount",
+    "variable",
+    "data",
+    "command",
+    "any",
+]
+"""What a value is, for completion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option, with the semantics of Go's pflag that Docker's users know.
 
-    ``long`` is without dashes. A ``repeatable`` option collects a list. ``choices`` restricts a text.
+    ``long`` is without dashes. A ``repeatable`` option collects a list. ``choices`` restricts a text, ``offers`` are
+    values, or beginnings of values, that completion proposes.
     """
 
     long: str
@@ -35,6 +51,7 @@ class Option:
     default: str = ""
     choices: tuple[str, ...] = ()
     completes: Completes = "any"
+    offers: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:

@@ -141,6 +141,7 @@ def _disconnect(context: Context, arguments: Arguments) -> Result:
     return Lines(())
 
 
+_FILTERS = ("id=", "name=", "driver=", "scope=", "type=", "dangling=true", "label=")
 COMMANDS = (
     Command(
         ("network create",),
@@ -171,7 +172,7 @@ COMMANDS = (
         "List networks",
         _ls,
         (
-            Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True),
+            Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True, offers=_FILTERS),
             formats.FORMAT,
             Option("no-trunc", "Show ids in full", kind="bool"),
             Option("quiet", "Show ids only", "q", kind="bool"),

@@ -217,7 +217,17 @@ COMMANDS = (
         _ps,
         (
             Option("all", "Show all containers, not only the running ones", "a", kind="bool"),
-            Option("filter", f"Keep those that match: {', '.join(_FILTERS)}", "f", "KEY=VALUE", repeatable=True),
+            Option(
+                "filter",
+                f"Keep those that match: {', '.join(_FILTERS)}",
+                "f",
+                "KEY=VALUE",
+                repeatable=True,
+                offers=(
+                    *(f"status={state}" for state in ("running", "exited", "created", "paused")),
+                    *(f"{key}=" for key in _FILTERS),
+                ),
+            ),
             FORMAT,
             Option("last", "Show the N newest containers, whatever their state", "n", "N", kind="integer"),
             Option("latest", "Show the newest container", "l", kind="bool"),

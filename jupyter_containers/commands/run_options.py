@@ -17,7 +17,12 @@ DETACH_KEYS = Option("detach-keys", "Keys that detach from a terminal", None, "K
 SIG_PROXY = Option("sig-proxy", "Hand signals on to the container, without a terminal", kind="bool", default="true")
 ENVIRONMENT = (
     Option(
-        "env", "Set an environment variable; a bare NAME takes the caller's value", "e", "NAME=VALUE", repeatable=True
+        "env",
+        "Set an environment variable; a bare NAME takes the caller's value",
+        "e",
+        "NAME=VALUE",
+        repeatable=True,
+        completes="variable",
     ),
     Option("env-file", "Read environment variables from a file", None, "FILE", repeatable=True, completes="path"),
     Option("workdir", "Working directory in the container", "w", "DIR"),
@@ -34,7 +39,7 @@ RUN_OPTIONS = (
         "v",
         "[SOURCE:]TARGET[:ro]",
         repeatable=True,
-        completes="path",
+        completes="source",
     ),
     Option(
         "mount",
@@ -42,9 +47,17 @@ RUN_OPTIONS = (
         None,
         "type=TYPE,source=SOURCE,target=DIR[,readonly]",
         repeatable=True,
+        completes="mount",
     ),
     Option("tmpfs", "Mount a file system in memory", None, "DIR[:OPTIONS]", repeatable=True),
-    Option("volumes-from", "Mount what another container mounts", None, "CONTAINER[:ro]", repeatable=True),
+    Option(
+        "volumes-from",
+        "Mount what another container mounts",
+        None,
+        "CONTAINER[:ro]",
+        repeatable=True,
+        completes="container",
+    ),
     Option("volume-driver", "Driver of the volumes it makes: local", None, "NAME"),
     Option("hostname", "Host name of the container", "h", "NAME"),
     Option("entrypoint", "Replace the image's ENTRYPOINT; an empty text resets it", None, "COMMAND"),

@@ -153,6 +153,7 @@ def _diff(context: Context, arguments: Arguments) -> Result:
     return ChangeListing(name, tuple(context.engine().volumes.diff(name, since)))
 
 
+_FILTERS = ("dangling=true", "driver=", "label=", "name=")
 COMMANDS = (
     Command(
         ("volume create",),
@@ -174,7 +175,7 @@ COMMANDS = (
         "List volumes",
         _ls,
         (
-            Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True),
+            Option("filter", "Keep those that match", "f", "KEY=VALUE", repeatable=True, offers=_FILTERS),
             formats.FORMAT,
             Option("quiet", "Show names only", "q", kind="bool"),
             Option("size", "Measure them too", "s", kind="bool"),

@@ -79,7 +79,7 @@ class _Extension:
     def _complete(self, context: Any) -> Any:
         from jupyter_containers.notebook.completion import complete  # noqa: PLC0415 - imported on first use
 
-        return complete(context, self._session)
+        return complete(context, self._session, self._shell.user_ns)
 
     def register(self) -> None:
         """Add the magics, the displays, the help and the completion."""

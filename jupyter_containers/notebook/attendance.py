@@ -27,6 +27,7 @@ OPTIONS = (
         None,
         "NAME=/PATH",
         repeatable=True,
+        completes="data",
     ),
     Option(
         "out",
@@ -34,6 +35,7 @@ OPTIONS = (
         None,
         "NAME=/PATH",
         repeatable=True,
+        completes="data",
     ),
     Option(
         "python", "The cell is Python for the python3 of the image, with the variables of --in and --out", kind="bool"

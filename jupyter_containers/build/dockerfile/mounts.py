@@ -20,16 +20,16 @@ _ALIASES: Final = {
     "ro": "readonly",
     "rw": "readwrite",
 }
-_SWITCHES: Final = frozenset({"readonly", "readwrite", "required"})
+SWITCHES: Final = frozenset({"readonly", "readwrite", "required"})
 _EVERY: Final = frozenset({"type", "target", "readonly", "readwrite"})
-_ALLOWED: Final[dict[MountType, frozenset[str]]] = {
+ALLOWED: Final[dict[MountType, frozenset[str]]] = {
     MountType.BIND: _EVERY | {"source", "from"},
     MountType.CACHE: _EVERY | {"source", "from", "id", "sharing", "mode", "uid", "gid"},
     MountType.TMPFS: _EVERY | {"size"},
     MountType.SECRET: _EVERY | {"id", "required", "mode", "uid", "gid", "env"},
     MountType.SSH: _EVERY | {"id", "required", "mode", "uid", "gid"},
 }
-_KEYS: Final[frozenset[str]] = frozenset[str]().union(*_ALLOWED.values())
+_KEYS: Final[frozenset[str]] = frozenset[str]().union(*ALLOWED.values())
 _READONLY_BY_DEFAULT: Final = frozenset({MountType.BIND, MountType.SECRET, MountType.SSH})
 _SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _OCTAL = re.compile(r"[0-7]{1,5}")
@@ -47,7 +47,7 @@ def parse_mount(text: str) -> Mount:
     fields = _fields(text)
     kind = _mount_type(fields.get("type", "bind"))
     for key in fields:
-        if key not in _ALLOWED[kind]:
+        if key not in ALLOWED[kind]:
             raise ArgumentsError(f"unexpected key '{key}' for mount type '{kind.value}'")
     if kind is not MountType.SECRET and kind is not MountType.SSH and not fields.get("target"):
         raise ArgumentsError(f"a mount of type {kind.value} needs a target")
@@ -120,7 +120,7 @@ def _fields(text: str) -> dict[str, str]:
         name = _ALIASES.get(key.lower(), key.lower())
         if name not in _KEYS:
             raise ArgumentsError(f"unexpected key '{key}' in '{part}'")
-        if not equals and name not in _SWITCHES:
+        if not equals and name not in SWITCHES:
             raise ArgumentsError(f"invalid field '{part}' must be a key=value pair")
         fields[name] = value if equals else "true"
     return fields
