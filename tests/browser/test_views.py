@@ -38,6 +38,8 @@ def test_a_log_is_searched_while_it_grows(
     viewer.get_by_text("2 lines with “404”").wait_for()
     notebook.page.keyboard.press("Enter")
     viewer.get_by_text("1 of 2 lines with “404”").wait_for()
+    viewer.get_by_role("button", name="Next line found").click()
+    viewer.get_by_text("2 of 2 lines with “404”").wait_for()
     viewer.get_by_label("only these").check()
     assert viewer.locator(".jc-line:visible").all_text_contents() == [
         "request 30001: 404 <b>lost</b>",
@@ -74,6 +76,12 @@ def test_what_containers_use_is_drawn(
     assert "busy " in words
     assert "calm " in words
     picture("widgets-stats", plots)
+    still = plots.get_by_label("stand still")
+    still.focus()
+    notebook.page.keyboard.press("Space")
+    assert still.is_checked()
+    still.click()
+    assert not still.is_checked()
     engine.containers.stop("calm", time=0)
     plots.get_by_role("listitem").filter(has_text="calm: does not run").wait_for()
 
