@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from jupyter_containers.commands.go_functions import Nil
+from jupyter_containers.commands.go_functions import Loose, Nil
 from jupyter_containers.commands.model import Option
 from jupyter_containers.commands.results import Documents, Lines
 
@@ -114,6 +114,7 @@ def _complete(document: Mapping[str, Any]) -> dict[str, Any]:
 _MAPS: Final = frozenset(
     "Annotations Config Data ExposedPorts Labels Options PortBindings Ports StorageOpt Sysctls Tmpfs Volumes".split()  # noqa: SIM905 - a list of names reads best as prose
 )
+_OF_TEXTS: Final = frozenset({"Annotations", "Labels", "Options", "Sysctls"})
 _POINTERS: Final = frozenset(
     "Health Healthcheck Init IPAMConfig MemorySwappiness OomKillDisable PidsLimit StopTimeout".split()  # noqa: SIM905 - the same
 )
@@ -122,7 +123,8 @@ _POINTERS: Final = frozenset(
 def _typed(name: str, value: Any) -> Any:
     """The value, with the empty list, map or pointer that Go has where JSON has null."""
     if isinstance(value, dict):
-        return {inner: _typed(inner, each) for inner, each in value.items()}
+        typed = {inner: _typed(inner, each) for inner, each in value.items()}
+        return Loose(typed) if name in _OF_TEXTS else typed
     if value is not None:
         return value
     return Nil("map[]" if name in _MAPS else "<nil>" if name in _POINTERS else "[]")

@@ -30,6 +30,16 @@ class Nil:
     __hash__ = None  # type: ignore[assignment]  # it is equal to None, and no key
 
 
+class Loose(dict[str, Any]):
+    """A map of texts: what is not in it is no mistake in a template, but ``<no value>``."""
+
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+    def __missing__(self, _name: str) -> None:
+        return None
+
+
 def shown(value: Any) -> str:
     """A value as Go prints it: ``[a b]``, ``map[k:v]``, ``true``, ``<no value>``."""
     if value is None or isinstance(value, Nil):

@@ -35,10 +35,17 @@ def _form(text: str | None) -> Callable[[Happening], str]:
         return line
     if text == "json":
         text = "{{json .}}"
+    from jupyter_containers.commands.go_functions import Loose  # noqa: PLC0415 - seldom asked for
     from jupyter_containers.commands.go_template import Template  # noqa: PLC0415 - seldom asked for
 
     template = Template(text.replace("\\t", "\t").replace("\\n", "\n"))
-    return lambda happening: template.render(_Fields(happening.document))
+
+    def written(happening: Happening) -> str:
+        fields = _Fields(happening.document)
+        fields["Actor"] = {"ID": happening.id, "Attributes": Loose(happening.attributes)}
+        return template.render(fields)
+
+    return written
 
 
 class _Fields(dict[str, Any]):

@@ -115,6 +115,7 @@ def test_events_by_template_and_filter(program: Program) -> None:
     ]
     assert events("{{.Action}}", "-f", "event=prune") == ["prune"]
     assert events("{{.Action}}", "-f", "type=image") == ["tag", "untag"]
+    assert events("{{.Actor.Attributes.nosuch}}", "-f", "event=die") == ["<no value>"]
     of_one = events("{{.Action}} {{.Status}} {{.From}}", "-f", "container=told-2")
     assert of_one == [f"{action} {action} {program.image}" for action in ("rename", "destroy")]
     assert events('{{index .Actor.Attributes "oldName"}}', "-f", "event=rename") == ["/told"]

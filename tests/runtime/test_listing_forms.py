@@ -77,6 +77,7 @@ def test_nothing_is_shown_as_go_shows_it(program: Program) -> None:
     template = "{{.Config.Entrypoint}} {{json .Config.Entrypoint}} {{.HostConfig.Binds}} {{len .HostConfig.CapAdd}} "
     template += "{{if .State.Health}}checked{{else}}not checked{{end}} {{range .Mounts}}no{{else}}none{{end}}"
     assert one(program, "inspect", "-f", template, "web") == "[] null [] 0 not checked none"
+    assert one(program, "inspect", "-f", "{{.Config.Labels.a}} {{.Config.Labels.nosuch}}", "full") == "b <no value>"
     template = "{{.Config.Entrypoint}} {{.Config.Volumes}} {{.Config.ExposedPorts}} {{.Author}}|{{.Os}}"
     assert one(program, "image", "inspect", "-f", template, program.image) == "[] map[] map[] |linux"
 
