@@ -38,13 +38,13 @@ def host(stores: Path) -> Iterator[Engine]:
 
 
 def state_of(root: Path) -> dict[str, str]:
-    """All files of a store with their content, and all rows, but not its copy and what says who has it open."""
+    """All files of a store with their content, and all rows, but not their copy and what says who has it open."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
         if (
             path.is_symlink()
-            or name.startswith(("scratch", "state.copy", "run/spawners"))
+            or name.startswith(("scratch", "state.copy", "state.changes", "run/spawners"))
             or name.endswith((".lock", ".sqlite-wal", ".sqlite-shm"))
         ):
             continue

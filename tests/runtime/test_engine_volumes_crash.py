@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,10 @@ def test_a_volume_is_whole_or_not_there(prepared: Path, action: str, step: str, 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with Engine(prepared) as engine:
+        deadline = time.monotonic() + 10
+        while {row.name for row in engine.containers.list(all=True)} - {"victim"}:
+            assert time.monotonic() < deadline, "what was to be removed at its end is still there"
+            time.sleep(0.02)  # its monitor, which nobody waits for any more, is ending
         rows = {row.name: row for row in engine.volumes.list()}
         stored = {name for name in os.listdir(prepared / "volumes") if not name.startswith(".")}
         assert stored == {engine.volumes.get(name).id for name in rows}

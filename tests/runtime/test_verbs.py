@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from jupyter_containers.engine import Engine
+from tests.support.verbs import OURS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,8 +59,6 @@ RUNNING: list[Step] = [
     ("exec -w /etc web pwd", 0, ["/etc"]),
     ("exec -w /no-such-place web pwd", 126, None),
     ("exec web test -e /no-such-place", 1, []),
-    ("exec -u 5:6 web id -u", 0, ["5"]),
-    ("exec -u 5:6 web sh -c 'id -G'", 0, ["6"]),
     ("exec -d web touch /made", 0, []),
     ("exec -u no-such-user web true", 126, None),
     ("exec web /etc", 126, None),
@@ -82,6 +83,16 @@ RUNNING: list[Step] = [
     ("stop -t 0 web", 0, ["web"]),
     ("restart -t 0 web", 0, ["web"]),
     ("inspect -f '{{.State.Status}}' web", 0, ["running"]),
+]
+USERS: list[Step] = [
+    ("exec -u 5:6 web id -u", 0, ["5"]),
+    ("exec -u 5:6 web sh -c 'id -G'", 0, ["6"]),
+    ("run --rm --network none -u 5 IMAGE id -u", 0, ["5"]),
+]
+NO_OTHER_USERS: list[Step] = [
+    ("exec -u 5:6 web id -u", 126, []),
+    ("exec -u 0:0 web id -u", 0, ["0"]),
+    ("run --rm --network none -u 5 IMAGE id -u", 125, []),
 ]
 FILES: list[Step] = [
     ("diff web", 0, []),
@@ -201,6 +212,13 @@ def mistake(program: Program, steps: Sequence[Step]) -> object:
 @pytest.mark.parametrize("steps", [LIFE, RUNNING, FILES, VOLUMES], ids=["life", "running", "files", "volumes"])
 def test_verbs(program: Program, steps: Sequence[Step]) -> None:
     assert mistake(program, steps) is None
+
+
+def test_verbs_with_users(program: Program) -> None:
+    """Where an ordinary user has one id only, a container has one user, and every other is refused."""
+    with Engine() as engine:
+        one = program.who == OURS and engine.doctor().rung == "rootless-single-id"
+    assert mistake(program, NO_OTHER_USERS if one else USERS) is None
 
 
 @pytest.mark.root
