@@ -104,7 +104,7 @@ def _before() -> Iterable[str]:
     yield f"On the command line (`{PROGRAM} --dry-run rm web`) and in a notebook:"
     yield _options(asked.OPTIONS)
     yield "`--dry-run` goes with " + ", ".join(f"`{each.name}`" for each in every() if _can_be_tried(each)) + "."
-    yield f"In a notebook (`{LINE} -o NAME VERB …`):"
+    yield f"In [a notebook](notebook.md) (`{LINE} -o NAME VERB …`):"
     yield _options(option for option in NOTEBOOK.options if option not in {*asked.OPTIONS, *DATA})
 
 
@@ -137,7 +137,7 @@ def _verb(command: Command, before: Sequence[Command]) -> Iterable[str]:
     if options:
         yield _options(options)
     if more := extended(command).options[len(command.options) :]:
-        yield "In a notebook also:"
+        yield "In a notebook also ([data in and out](data.md)):"
         yield _options(more)
 
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from jupyter_containers.engine.container.sessions import Console
     from jupyter_containers.engine.explain.stepping import Stages
     from jupyter_containers.engine.files.held_files import Attendant, HeldFiles
+    from jupyter_containers.engine.images import Image
     from jupyter_containers.engine.move.moving import Moved
     from jupyter_containers.engine.parts import Parts
     from jupyter_containers.events import EventSink, Stream
@@ -71,7 +72,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
 
     def run(
         self,
-        image: str,
+        image: str | Image,
         command: Sequence[str] | None = None,
         *,
         options: RunOptions | None = None,
@@ -86,7 +87,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         Parameters
         ----------
         image
-            A name or an id; it is pulled, or made, when it is not here.
+            A name or an id, which is pulled, or made, when it is not here; or an image.
         command
             Program and arguments instead of the image's.
         options, keywords
@@ -139,7 +140,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
 
     def step(
         self,
-        image: str,
+        image: str | Image,
         command: Sequence[str] | None = None,
         *,
         options: RunOptions | None = None,
@@ -162,7 +163,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         chosen = _choose(options, keywords, interactive=stdin is not None)
         platform = Platform.parse(chosen.platform) if chosen.platform else None
         self._parts.library.obtain(
-            image, platform=platform, pull=chosen.pull, sink=sink
+            self._image_name(image), platform=platform, pull=chosen.pull, sink=sink
         )  # an interrupt ends it at once
         chosen = msgspec.structs.replace(chosen, pull="missing")
         run = partial(self.run, image, command, options=chosen, stdin=stdin, sink=sink)
@@ -175,7 +176,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
 
     def create(
         self,
-        image: str,
+        image: str | Image,
         command: Sequence[str] | None = None,
         *,
         options: RunOptions | None = None,
@@ -188,7 +189,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
 
     def _create(
         self,
-        image: str,
+        image: str | Image,
         command: Sequence[str] | None,
         options: RunOptions,
         sink: EventSink,
@@ -196,7 +197,7 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
     ) -> ContainerRecord:
         if isinstance(command, str):
             raise InvalidInput("the command is one text", hint=f"give a list: {command.split()!r}")
-        record = creation.create(self._parts, image, command, options, sink, identity)
+        record = creation.create(self._parts, self._image_name(image), command, options, sink, identity)
         self._warn(record.notices, sink)
         try:
             if options.cidfile:
@@ -205,6 +206,15 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
             creation.discard(self._parts, record)
             raise
         return record
+
+    def _image_name(self, image: str | Image) -> str:
+        """What finds this very image: its name, or its id when the name is another one's by now."""
+        if isinstance(image, str):
+            return image
+        with suppress(EngineError):
+            if self._parts.library.find(image.name).image_id == str(image.id):
+                return image.name
+        return str(image.id)
 
     def start(self, name: str) -> None:
         """Start a container that was created or has ended, in the background. One that runs already is left alone.

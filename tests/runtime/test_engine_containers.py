@@ -52,6 +52,18 @@ def test_output_exit_status_and_usage_come_back(engine: Engine) -> None:
     assert engine.containers.list(all=True) == []
 
 
+def test_an_image_is_run_as_the_object_that_a_build_gave(engine: Engine) -> None:
+    """The very image, also when its name is another one's by now."""
+    first = engine.images.build(dockerfile='FROM starter\nCMD ["echo", "first"]\n', tag="built")
+    made = engine.containers.create(first, network="none")
+    assert made.image == "built:latest"
+    engine.containers.remove(made.id)
+    engine.images.build(dockerfile='FROM starter\nCMD ["echo", "second"]\n', tag="built")
+    result = engine.containers.run(first, remove=True, network="none")
+    assert isinstance(result, RunResult)
+    assert result.stdout == "first\n"
+
+
 def test_output_is_told_while_it_runs(engine: Engine) -> None:
     seen: list[tuple[float, Event]] = []
     options = RunOptions(remove=True, network="none")
