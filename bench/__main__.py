@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench import builds, debian, goals, networks, ours, scale, steps
+from bench import builds, debian, goals, lives, networks, ours, scale, steps
 from bench.peers import PEERS, NotHere
 from tools.environment import cache
 
@@ -52,7 +52,7 @@ AT_ONCE = {"at once": 100}
 SLOW = {"at once": 3, "build": 10}
 """Turns of the cases that take long."""
 WARM, COMMAND = "ours", "ours, new process"
-SECTIONS = ["runs", "steps", "builds", "networks"]
+SECTIONS = ["runs", "steps", "lives", "builds", "networks"]
 
 
 class Timed(Protocol):
@@ -210,6 +210,13 @@ def steps_section(options: argparse.Namespace) -> bool:
     return True
 
 
+def lives_section(_options: argparse.Namespace) -> bool:
+    """Print the table of lives of containers."""
+    with tempfile.TemporaryDirectory(prefix="jcb", ignore_cleanup_errors=True) as directory:
+        print(lives.benchmark(Path(directory)))
+    return True
+
+
 def networks_section(_options: argparse.Namespace) -> bool:
     """Print the table of networks."""
     with tempfile.TemporaryDirectory(prefix="jcb", ignore_cleanup_errors=True) as directory:
@@ -217,7 +224,13 @@ def networks_section(_options: argparse.Namespace) -> bool:
     return True
 
 
-_SECTIONS = {"runs": runs, "steps": steps_section, "builds": builds_section, "networks": networks_section}
+_SECTIONS = {
+    "runs": runs,
+    "steps": steps_section,
+    "lives": lives_section,
+    "builds": builds_section,
+    "networks": networks_section,
+}
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Probe:
 def watch_small_processes(path: str) -> None:
     """Called in the spawner, where only small modules are imported."""
     from jupyter_containers.linux import cgroups, namespaces, syscalls  # noqa: PLC0415 - those of that process
-    from jupyter_containers.monitor import entry, forkserver, job, process  # noqa: PLC0415 - the same
+    from jupyter_containers.monitor import entry, execs, forkserver, job, process  # noqa: PLC0415 - the same
     from jupyter_containers.runtime import launch, process_start  # noqa: PLC0415 - the same
 
     probe = Probe(path)
@@ -80,5 +80,7 @@ def watch_small_processes(path: str) -> None:
     probe.watch(process.Monitor, "_running", "running")
     probe.watch(process.Monitor, "_open_to_others", "listen")
     probe.watch(process.Monitor, "_announce", "announce")
+    probe.watch(execs.Execs, "_clone", "enter")
+    probe.watch(execs.Execs, "_running", "running")
     probe.watch(job.Job, "_reap", "reap")
     probe.watch_steps(process_start.Start)

@@ -1,4 +1,4 @@
-"""Where the time of one run goes, step by step: ``./dev bench --section steps``."""
+"""Where the time of one run, and of one exec, goes, step by step: ``./dev bench --section steps``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +16,9 @@ from bench import ours, workload
 from bench.probe import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from jupyter_containers.engine import Engine
 
 QUIET = 0.04
 _FIRST = 3  # runs that are not counted: they find nobody waiting
@@ -43,6 +47,23 @@ BESIDE = (
     ("remove", "cgroups removed"),
 )
 """What a monitor does meanwhile, or after the end was told."""
+EXEC_PATH = (
+    ("exec(", ""),
+    ("execute(", "engine: container, request, event"),
+    ("enter(", "control socket, on to the monitor; its streams"),
+    ("enter)", "monitor: clone"),
+    ("init.join_namespaces", "process: namespaces joined"),
+    ("init.await_permission", "process: limits, user; until it is in the cgroups"),
+    ("init.become", "process: streams, user"),
+    ("init.restrict", "process: capabilities, filter"),
+    ("running(", "execve, until the monitor knows"),
+    ("running)", "event, answer"),
+    ("reap(", "/bin/true"),
+    ("announce)", "event, answer "),
+    ("wait)", "engine: told of the end"),
+    ("exec)", "engine: output, result"),
+)
+"""What is on the way of an exec."""
 AHEAD = (
     ("create", "cgroups and device rules"),
     ("clone", "the same, and clone3 with its namespaces"),
@@ -71,24 +92,24 @@ def _read(path: Path) -> list[Moment]:
     return sorted(found)
 
 
-def on_the_way(moments: list[Moment]) -> list[float]:
-    """Milliseconds of each part of ``PATH`` but the first, medians over all runs."""
-    parts: list[list[float]] = [[] for _ in PATH[1:]]
-    for run in _runs(moments):
+def on_the_way(moments: list[Moment], path: tuple[tuple[str, str], ...] = PATH) -> list[float]:
+    """Milliseconds of each part of a path but the first, medians over all times it was taken."""
+    parts: list[list[float]] = [[] for _ in path[1:]]
+    for run in _runs(moments, path[0][0], path[-1][0]):
         before = run[0].at
-        for number, (name, _text) in enumerate(PATH[1:]):
+        for number, (name, _text) in enumerate(path[1:]):
             at = next((moment.at for moment in run if moment.name == name), before)
             parts[number].append(max(0, at - before) / 1e6)
             before = max(before, at)
     return [statistics.median(part) for part in parts]
 
 
-def _runs(moments: list[Moment]) -> Iterator[list[Moment]]:
+def _runs(moments: list[Moment], first: str, last: str) -> Iterator[list[Moment]]:
     begin = -1
     for number, moment in enumerate(moments):
-        if moment.name == PATH[0][0]:
+        if moment.name == first:
             begin = number
-        elif moment.name == PATH[-1][0] and begin >= 0:
+        elif moment.name == last and begin >= 0:
             yield moments[begin : number + 1]
             begin = -1
 
@@ -112,12 +133,12 @@ def durations(moments: list[Moment]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def measure(directory: Path, repeats: int, *, pause: float, network: str) -> list[Moment]:
-    """The moments of so many runs, each after a pause."""
+@contextmanager
+def _watched(path: Path) -> Iterator[tuple[Engine, Probe]]:
+    """An engine whose processes write their moments to a file."""
     from jupyter_containers.engine.container import sessions  # noqa: PLC0415 - lazily, as every front end does
     from jupyter_containers.runtime import spawner  # noqa: PLC0415 - the same
 
-    path = directory / "moments"
     path.touch()
     probe = Probe(str(path))
     source = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
@@ -127,20 +148,48 @@ def measure(directory: Path, repeats: int, *, pause: float, network: str) -> lis
     spawner._BOOTSTRAP = "\n".join([*first, probing, last])  # noqa: SLF001 - see above
     try:
         probe.watch(sessions.Session, "wait")
-        with ours.made(directory) as engine:
-            options: dict[str, Any] = {"network": network} if network else {}
-            options |= ours.LIMITS if os.geteuid() == 0 else {}
-            for turn in range(repeats + _FIRST):
-                time.sleep(pause)
-                if turn >= _FIRST:
-                    probe.mark("run(")
-                engine.containers.run(workload.BASE, ["/bin/true"], remove=True, **options)
-                probe.mark("run)")
-            time.sleep(pause)
+        with ours.made(path.parent) as engine:
+            yield engine, probe
     finally:
         spawner._BOOTSTRAP, sessions.Session.wait = before  # type: ignore[method-assign]  # noqa: SLF001 - see above
         os.close(probe.descriptor)
+
+
+def measure(directory: Path, repeats: int, *, pause: float, network: str) -> list[Moment]:
+    """The moments of so many runs, each after a pause."""
+    path = directory / "moments"
+    options: dict[str, Any] = {"network": network} if network else {}
+    options |= ours.LIMITS if os.geteuid() == 0 else {}
+    with _watched(path) as (engine, probe):
+        run = partial(engine.containers.run, workload.BASE, ["/bin/true"], remove=True, **options)
+        _repeat(run, "run", probe, repeats, pause)
     return _read(path)
+
+
+def measure_exec(directory: Path, repeats: int, *, pause: float) -> list[Moment]:
+    """The moments of so many commands executed in a running container, each after a pause."""
+    from jupyter_containers.runtime import handle  # noqa: PLC0415 - with the engine
+
+    path, execute = directory / "moments", handle.execute
+    with _watched(path) as (engine, probe):
+        engine.containers.run(workload.BASE, ["/bin/sleep", "1000"], detach=True, network="none", name=ours.IDLE)
+        probe.watch(handle, "execute")
+        try:
+            _repeat(partial(engine.containers.exec, ours.IDLE, ["/bin/true"]), "exec", probe, repeats, pause)
+        finally:
+            handle.execute = execute
+            engine.containers.remove(ours.IDLE, force=True)
+    return _read(path)
+
+
+def _repeat(action: Callable[[], object], name: str, probe: Probe, repeats: int, pause: float) -> None:
+    for turn in range(repeats + _FIRST):
+        time.sleep(pause)
+        if turn >= _FIRST:
+            probe.mark(f"{name}(")
+        action()
+        probe.mark(f"{name})")
+    time.sleep(pause)
 
 
 def tables(repeats: int) -> str:
@@ -161,6 +210,14 @@ def tables(repeats: int) -> str:
     for title, wanted in (("beside it, or after the end was told", BESIDE), ("before there is a request", AHEAD)):
         lines += ["", f"| {title}, ms | no network | default network |", "| --- | ---: | ---: |"]
         lines += [_row(text, [every.get(name, 0.0) for _way, every in columns]) for name, text in wanted]
+    lines += ["", f"| on the way of an exec, ms, each after {QUIET * 1000:.0f} ms of quiet | |", "| --- | ---: |"]
+    directory = Path(tempfile.mkdtemp(prefix="jcb"))
+    try:
+        way = on_the_way(measure_exec(directory, repeats, pause=QUIET), EXEC_PATH)
+    finally:
+        ours.forget(directory)
+    lines += [_row(text, [value]) for (_name, text), value in zip(EXEC_PATH[1:], way, strict=True)]
+    lines.append(_row("**together**", [sum(way)]))
     return "\n".join(lines)
 
 

@@ -111,4 +111,8 @@ class Bases:
             )
         except (NotFound, PermissionDenied, Unavailable) as error:
             # The kind stays, for who branches on it; the text says which line asked for the image.
-            raise type(error)(f"{instruction.source}: {error.message}", hint=error.hint) from error
+            hint = error.hint
+            if instruction.keyword != "FROM":
+                no_stage = f"no stage before this line is named {name}, so it is looked for as an image"
+                hint = f"{no_stage}; {hint}" if hint else no_stage
+            raise type(error)(f"{instruction.source}: {error.message}", hint=hint) from error

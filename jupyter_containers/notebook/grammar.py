@@ -128,19 +128,29 @@ def _with_data(command: Command, notebook: Arguments, arguments: Arguments) -> A
 def _check_name(notebook: Arguments) -> None:
     name = notebook.text("result")
     if name is not None and not name.isidentifier():
-        raise UsageError(f"-o {name}: it is not a name in Python")
+        raise UsageError(
+            f"-o {name}: it is not a name in Python", hint="as in -o result: letters, digits and _, and no digit first"
+        )
 
 
 def _parse(command: Command, rest: Sequence[str], program: str) -> Arguments:
     try:
         return parse(command, rest, program=program)
     except UsageError as error:
-        text = error.message.rpartition("-")[2]
-        ours = {word for option in OPTIONS for word in (option.short, option.long.rpartition("-")[2])}
-        if error.message.startswith("unknown") and text in ours:
-            hint = f"notebook options stand before the verb: {program} -o NAME {command.name} …"
-            raise UsageError(error.message, hint=hint) from None
-        raise
+        spelled = _misplaced(error.message.rpartition(" ")[2]) if error.message.startswith("unknown") else None
+        if spelled is None:
+            raise
+        hint = f"notebook options stand before the verb: {program} {spelled} {command.name} …"
+        raise UsageError(error.message, hint=hint) from None
+
+
+def _misplaced(flag: str) -> str | None:
+    """How to write the option of the notebook that a flag is, None where it is none."""
+    for option in OPTIONS:
+        short = option.short and flag.startswith(f"-{option.short}")
+        if short or flag == f"--{option.long}":
+            return " ".join([f"-{option.short}" if short else flag, *([option.metavar] if option.metavar else [])])
+    return None
 
 
 def help_of(command: Command, program: str) -> str:

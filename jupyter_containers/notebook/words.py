@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _ESCAPABLE_IN_QUOTES = '"\\$`\n'
+_QUOTE = "close it on the same line; a quote that is meant as itself has a backslash before it"
+_EXPRESSION = "an unquoted word in braces is an expression of the notebook; in quotes it stays as it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def _word(line: str, position: int) -> tuple[str, int, bool]:
         if char == "'":
             end = line.find("'", position + 1)
             if end < 0:
-                raise UsageError(f"a single quote is not closed: {line[position:]}")
+                raise UsageError(f"a single quote is not closed: {line[position:]}", hint=_QUOTE)
             text.append(line[position + 1 : end])
             position = end + 1
         elif char == '"':
@@ -103,7 +105,7 @@ def _double_quoted(line: str, start: int) -> tuple[str, int]:
             char = line[position]
         text.append(char)
         position += 1
-    raise UsageError(f"a double quote is not closed: {line[start:]}")
+    raise UsageError(f"a double quote is not closed: {line[start:]}", hint=_QUOTE)
 
 
 def _expression(line: str, start: int) -> str | None:
@@ -139,7 +141,9 @@ def _value(source: str, evaluate: Callable[[str], object]) -> str:
     try:
         value = evaluate(source.strip())
     except Exception as error:  # whatever the user's expression raises becomes the message
-        raise UsageError(f"{{{source}}} cannot be evaluated: {type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"{{{source}}} cannot be evaluated: {type(error).__name__}: {error}", hint=_EXPRESSION
+        ) from error
     text = scalar_text(value)
     if text is None and isinstance(identity := getattr(value, "id", None), str):
         text = identity

@@ -97,7 +97,10 @@ class Reference:
         head, slash, tail = name.rpartition("/")
         last, colon, tag = tail.partition(":")
         if colon and not _TAG.fullmatch(tag):
-            raise InvalidReference(f"invalid image name {text!r}: {tag!r} is not a tag")
+            raise InvalidReference(
+                f"invalid image name {text!r}: {tag!r} is not a tag",
+                hint="a tag has letters, digits, '_', '.' and '-', at most 128 of them",
+            )
         path = f"{head}{slash}{last}"
         registry, repository = _split_registry(path)
         if repository != repository.lower():
@@ -106,7 +109,9 @@ class Reference:
                 hint=f"try {text.lower()!r}" if not colon else None,
             )
         if not _HOST.fullmatch(registry) or not _PATH.fullmatch(repository) or len(path) > _MAX_NAME:
-            raise InvalidReference(f"invalid image name {text!r}")
+            raise InvalidReference(
+                f"invalid image name {text!r}", hint="it is written [HOST[:PORT]/]NAME[:TAG], without https://"
+            )
         if registry == DOCKER_HUB and "/" not in repository:
             repository = f"library/{repository}"
         return cls(registry, repository, tag if colon else (None if digest else DEFAULT_TAG), digest)

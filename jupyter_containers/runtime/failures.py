@@ -19,21 +19,33 @@ _BY_STEP = {
     ("working directory", EROFS): "Make the directory in the image, or leave out --read-only.",
     ("oom score", EACCES): "Lowering the score needs CAP_SYS_RESOURCE: leave the option out.",
 }
+_BY_STEP_ALONE = {
+    "lookup user": "The image's /etc/passwd and /etc/group know no such name: add it in the Dockerfile (useradd, "
+    "adduser), or give numbers, as in --user 1000:1000.",
+}
 _BY_ERRNO = {
     EAGAIN: "The limit of processes is reached (ulimit -u, pids cgroup).",
     ENOMEM: "The host is short of memory.",
     ENOSYS: "The kernel is older than 5.12, or a seccomp filter of an outer container forbids the call.",
 }
+_NOT_FOUND = (
+    "A name is looked for in the image's PATH, a path in the image: is it installed there, and is the interpreter "
+    "that its first line (#!) names?"
+)
+_NOT_EXECUTABLE = (
+    "It must be a file that may be executed (chmod +x), and a program for this machine or a script that begins with "
+    "#! and an interpreter."
+)
 
 
 def exception(failure: Failure) -> StartFailed:
     """The exception for a failure."""
     step, errno, detail = failure["step"], failure["errno"], failure["detail"]
     if failure["what"] == "command-not-found":
-        return CommandNotFound(detail, step=step, errno=errno)
+        return CommandNotFound(detail, step=step, errno=errno, hint=_NOT_FOUND)
     if failure["what"] == "command-not-executable":
-        return CommandNotExecutable(detail, step=step, errno=errno)
-    hint = _BY_STEP.get((step, errno)) or _BY_ERRNO.get(errno)
+        return CommandNotExecutable(detail, step=step, errno=errno, hint=_NOT_EXECUTABLE)
+    hint = _BY_STEP.get((step, errno)) or _BY_STEP_ALONE.get(step) or _BY_ERRNO.get(errno)
     return StartFailed(f"cannot start the container ({step}): {detail}", step=step, errno=errno, hint=hint)
 
 

@@ -165,11 +165,14 @@ def test_a_missing_program_a_directory_and_no_permission(engine: Engine) -> None
     with pytest.raises(CommandNotFound, match='"nothere": executable file not found') as missing:
         run(engine, ["nothere"])
     assert missing.value.exit_code == 127
+    assert "PATH" in str(missing.value.hint)
     with pytest.raises(CommandNotExecutable) as denied:
         run(engine, ["/etc/passwd"])
     assert denied.value.exit_code == 126
-    with pytest.raises(StartFailed, match="unable to find user nobodyhere"):
+    assert "chmod +x" in str(denied.value.hint)
+    with pytest.raises(StartFailed, match="unable to find user nobodyhere") as unknown:
         run(engine, ["true"], user="nobodyhere")
+    assert "--user 1000:1000" in str(unknown.value.hint)
     assert engine.containers.list(all=True) == []
 
 

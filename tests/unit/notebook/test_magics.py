@@ -214,6 +214,12 @@ def test_mistakes_are_answered(shell: Shell) -> None:
         run(shell, "%container ps -o df")
     assert caught.value.hint == "notebook options stand before the verb: %container -o NAME ps …"
     with pytest.raises(UsageError) as caught:
+        run(shell, "%container run --bg alpine")
+    assert caught.value.hint == "notebook options stand before the verb: %container --bg run …"
+    with pytest.raises(UsageError) as caught:
+        run(shell, "%container -o 3x ps")
+    assert "as in -o result" in (caught.value.hint or "")
+    with pytest.raises(UsageError) as caught:
         run(shell, "%container --loud ps")
     assert caught.value.hint == "see '%container --help'"
 

@@ -72,8 +72,9 @@ def test_a_bare_semicolon_at_the_end_silences(line: str, words: list[str], silen
 
 @pytest.mark.parametrize("line", ["'a", 'a "b', "'"])
 def test_an_open_quote_is_refused(line: str) -> None:
-    with pytest.raises(UsageError, match="quote is not closed"):
+    with pytest.raises(UsageError, match="quote is not closed") as refused:
         split(line)
+    assert "backslash" in str(refused.value.hint)
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"))))
@@ -113,8 +114,9 @@ def test_values_are_one_argument_each() -> None:
     [("{missing}", r"\{missing\} cannot be evaluated: NameError"), ("{[1]}", r"\{\[1\]\} is a list")],
 )
 def test_an_expression_without_a_usable_value_is_refused(line: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as refused:
         expand(split(line)[0], eval)
+    assert refused.value.hint
 
 
 def test_a_head_line_goes_on_after_a_backslash() -> None:
