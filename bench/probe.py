@@ -74,7 +74,6 @@ def watch_small_processes(path: str) -> None:
     probe.watch(launch.Launch, "connect")
     probe.watch(launch.Launch, "clone")
     probe.watch(cgroups, "create")
-    probe.watch(cgroups, "attach")
     probe.watch(cgroups, "remove")
     probe.watch(namespaces, "write_maps")
     probe.watch(process.Monitor, "_running", "running")

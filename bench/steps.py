@@ -53,7 +53,7 @@ EXEC_PATH = (
     ("enter(", "control socket, on to the monitor; its streams"),
     ("enter)", "monitor: clone"),
     ("init.join_namespaces", "process: namespaces joined"),
-    ("init.await_permission", "process: limits, user; until it is in the cgroups"),
+    ("init.await_permission", "process: cgroups, limits, user"),
     ("init.become", "process: streams, user"),
     ("init.restrict", "process: capabilities, filter"),
     ("running(", "execve, until the monitor knows"),
@@ -67,8 +67,8 @@ EXEC_PATH = (
 AHEAD = (
     ("create", "cgroups and device rules"),
     ("clone", "the same, and clone3 with its namespaces"),
-    ("attach", "the init into its cgroups"),
     ("write_maps", "id maps"),
+    ("init.enter_cgroups", "init: into its cgroups"),
     ("init.join_namespaces", "init: cgroup namespace, namespaces joined"),
     ("init.stage", "init: proc, dev, sys, cgroup, masks"),
     ("init.loopback", "init: loopback"),

@@ -131,13 +131,31 @@ def rename(plan: CgroupPlan, new: CgroupPlan) -> None:
             os.rename(path, wanted)
 
 
-def attach(plan: CgroupPlan, pid: int, *, unified: bool = True) -> None:
-    """Move a process into the cgroups; 0 is the caller. Without ``unified`` only into those of version 1.
+def open_tasks(plan: CgroupPlan) -> list[int]:
+    """Descriptors by which a process that gets them can :func:`enter` the cgroups of version 1, whoever it is by then.
 
-    After a quiet moment the first move takes 4 to 9 ms, since the kernel waits for a grace period.
+    Raises :exc:`OSError` naming the file.
     """
-    for path in _paths(plan) if unified else dict.fromkeys(plan["dirs"].values()):
-        files.write(f"{path}/cgroup.procs", str(pid))
+    opened: list[int] = []
+    try:
+        for path in dict.fromkeys(plan["dirs"].values()):
+            opened.append(os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC))  # noqa: PERF401 - those opened are closed
+    except OSError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened
+
+
+def enter(tasks: list[int]) -> None:
+    """Put the calling thread, which must be the only one of its process, into the cgroups of version 1.
+
+    A thread that moves itself alone waits for nobody. One that is moved by another, or with its whole process, waits
+    for a grace period of the kernel: 4 to 10 ms after a quiet moment (``cgroup_procs_write_start``, Linux 5.7).
+    """
+    for descriptor in tasks:
+        os.write(descriptor, b"0")
+        os.close(descriptor)
 
 
 def open_unified(plan: CgroupPlan) -> int:

@@ -63,38 +63,36 @@ class Execs:
         terminal = bool(request["process"].get("terminal"))
         stdio = job.connect({"direct": log is None, **request}, clients, terminal=terminal)
         near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        unified, tasks = -1, []
         try:
-            pid, pidfd = self._clone(container.pidfd)
+            if monitor.cgroup:
+                unified, tasks = cgroups.open_unified(monitor.cgroup), cgroups.open_tasks(monitor.cgroup)
+            pid, pidfd = self._clone(container.pidfd, unified)
             if pid == 0:
-                Join(request, container.pidfd, container.pid, stdio, far).start()
+                process = Join(request, container.pidfd, container.pid, stdio, far)
+                process.tasks = tasks
+                process.start()
         except OSError as error:
             near.close()
-            told = control.failure("join", error.errno or 0, f"cannot enter the container: {error.strerror}")
-            return _fail(job, _NOT_RUNNING if _over(container) else told, ended)
+            return _fail(job, _NOT_RUNNING if _over(container) else _told(error), ended)
         finally:
-            close_all(stdio)
+            close_all([*stdio, unified, *tasks])
             far.close()
         self.running.append(job)
         self._remember(request, job)
         job.began(pid, pidfd, near, lambda: _go(near))
-        try:
-            if monitor.cgroup:
-                cgroups.attach(monitor.cgroup, pid)
-        except OSError as error:
-            job.abort(control.failure("cgroup", error.errno or 0, f"{error.strerror} {error.filename}"))
-        else:
-            job.go()
+        job.go()
         return job
 
-    def _clone(self, init: int) -> tuple[int, int]:
-        """Clone into the container's pid namespace; ``init`` is a pidfd of its first process."""
+    def _clone(self, init: int, cgroup: int) -> tuple[int, int]:
+        """Clone into the container's pid namespace and cgroup of version 2; ``init`` is a pidfd of its init."""
         if namespaces.in_user_namespace():
             from jupyter_containers.runtime import visit  # noqa: PLC0415 - not for root's
 
-            return visit.clone_into(init)
+            return visit.clone_into(init, cgroup)
         self._monitor.starter.note_own_pid_namespace()
         syscalls.setns(init, syscalls.CLONE_NEWPID)
-        return syscalls.clone(0)
+        return syscalls.clone(0, cgroup=cgroup)
 
     def _running(self, job: Job, request: dict[str, Any]) -> None:
         for watcher in job.watchers:
@@ -145,6 +143,14 @@ class Execs:
         """Kill those that run."""
         for job in self.running:
             job.signal(_SIGKILL)
+
+
+def _told(error: OSError) -> dict[str, Any]:
+    """Why there is no process: a file of the cgroups, or the clone."""
+    number, why = error.errno or 0, error.strerror or ""
+    if error.filename:
+        return control.failure("cgroup", number, f"{why} {error.filename}")
+    return control.failure("join", number, f"cannot enter the container: {why}")
 
 
 def _over(container: Job) -> bool:

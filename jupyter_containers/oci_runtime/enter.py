@@ -9,6 +9,7 @@ from jupyter_containers.linux import cgroups, namespaces, syscalls
 from jupyter_containers.oci_runtime import bundle, document, spawning, store
 from jupyter_containers.oci_runtime.container_init import ContainerEntry
 from jupyter_containers.oci_runtime.failure import CommandError
+from jupyter_containers.runtime.wire import close_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _start(container: Container, options: Options, process: dict[str, Any], *, d
     near, far = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     stdio = spawning.standard_descriptors(preserve)
     cgroup = container.cgroup
-    unified = cgroups.open_unified(cgroup) if cgroup else -1
+    unified, tasks = (cgroups.open_unified(cgroup), cgroups.open_tasks(cgroup)) if cgroup else (-1, [])
     _enter_user_namespace(container.pid, pidfd)
     syscalls.setns(pidfd, syscalls.CLONE_NEWPID)
     if "execCPUAffinity" in process:
@@ -124,9 +125,10 @@ def _start(container: Container, options: Options, process: dict[str, Any], *, d
         apply_affinity(process["execCPUAffinity"], "initial")  # what the clone inherits
     child, child_pidfd = syscalls.clone(0, cgroup=unified)
     if child == 0:
-        ContainerEntry(request, pidfd, container.pid, stdio, far).start()
-    for descriptor in (*stdio, pidfd, *([unified] if unified >= 0 else [])):
-        os.close(descriptor)
+        entry = ContainerEntry(request, pidfd, container.pid, stdio, far)
+        entry.tasks = tasks
+        entry.start()
+    close_all([*stdio, pidfd, unified, *tasks])
     far.close()
     conversation = spawning.Conversation(near)
     if "seccomp_agent" in request:
@@ -135,8 +137,6 @@ def _start(container: Container, options: Options, process: dict[str, Any], *, d
         state = container.state()
         conversation.introduce = lambda listener: introduce(request["seccomp_agent"], state, child, listener)
     try:
-        if cgroup:
-            cgroups.attach(cgroup, child, unified=False)
         conversation.go()
         conversation.expect()
         master = _give_terminal(options, conversation.master)

@@ -1,10 +1,10 @@
 """The first process of a container: from a fresh clone to the container's program.
 
-The steps, in this order, each with its method. What does not depend on the request (``ahead.py``): bind to the starter
-and wait for it, join namespaces, cut mount propagation, stage the kernel's file systems, loopback. Then wait for the
-request: assemble the root file system, put what was staged there, mounts, files, devices, terminal, gate, interfaces,
-kernel parameters, protections, enter the root, host name, limits, user, working directory, standard descriptors, become
-the user, announce, restrict, execute.
+The steps, in this order, each with its method. What does not depend on the request (``ahead.py``): bind to the starter,
+enter the cgroups, wait for the starter, join namespaces, cut mount propagation, stage the kernel's file systems,
+loopback. Then wait for the request: assemble the root file system, put what was staged there, mounts, files, devices,
+terminal, gate, interfaces, kernel parameters, protections, enter the root, host name, limits, user, working directory,
+standard descriptors, become the user, announce, restrict, execute.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Init(Start):
         """What needs no request."""
         return [
             self.bind_to_parent,
+            self.enter_cgroups,
             self.await_permission,
             self.join_namespaces,
             self.mount_propagation,

@@ -52,9 +52,10 @@ class Join(Start):
             self.check,
             self.join_namespaces,
             self.terminal,
+            self.enter_cgroups,
             self.limits,
             self.lookup_user,
-            self.await_permission,  # it is put into the cgroups meanwhile
+            self.await_permission,
             self.connect_stdio,
             self.become,
             self.listen,

@@ -77,13 +77,14 @@ class Launch:
 
         Where the container joins a pid namespace, all further children of this process are born there too.
         """
-        unified = -1
+        unified, tasks = -1, []
         if self.cgroup:
             self.step = "cgroup"
             cgroups.create(self.cgroup)
             if self._namespaces.creates("user"):
                 cgroups.show(self.cgroup)
             unified = cgroups.open_unified(self.cgroup)
+            tasks = cgroups.open_tasks(self.cgroup)
         try:
             self.step = "namespaces"
             for kind, path in self._namespaces.join:
@@ -91,9 +92,11 @@ class Launch:
                     self._join_pid_namespace(path)
             self._clone(unified)
             if self.pid == 0:
-                self._kind(self.ahead, self._namespaces, self.cgroup, self._far).start()
+                init = self._kind(self.ahead, self._namespaces, self.cgroup, self._far)
+                init.tasks = tasks
+                init.start()
         finally:
-            close_all([unified])
+            close_all([unified, *tasks])
         self._far.close()
 
     def _clone(self, unified: int) -> None:
@@ -114,13 +117,10 @@ class Launch:
             os.close(descriptor)
 
     def equip(self, *, wait: bool = False) -> bool:
-        """Put the process into its cgroups and give it its ids, and let it do what needs no request.
+        """Give the process its ids, and let it do what needs no request.
 
         With ``wait``: until it has done that; returns whether it could.
         """
-        if self.cgroup:
-            self.step = "cgroup"
-            cgroups.attach(self.cgroup, self.pid, unified=False)
         self.step = "id maps"
         if self._namespaces.creates("user"):
             uids, gids = (

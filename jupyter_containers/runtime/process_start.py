@@ -10,7 +10,7 @@ import stat
 from _socket import MSG_DONTWAIT
 from errno import EINVAL, ENOENT, EPERM
 
-from jupyter_containers.linux import syscalls
+from jupyter_containers.linux import cgroups, syscalls
 from jupyter_containers.runtime import credentials, plan, program, reaper
 from jupyter_containers.runtime.identity import Identity, UnknownUserError, resolve
 from jupyter_containers.runtime.rootfs import MountError
@@ -59,6 +59,8 @@ class Start:
         Descriptors for standard input, output and error; replaced by a terminal's where one is asked for.
     needed
         Other descriptors the steps need.
+    tasks
+        Those by which it enters its cgroups.
     master
         The terminal's controlling side, to be handed to the monitor, or -1.
     permission
@@ -82,6 +84,7 @@ class Start:
         self.identity = Identity(0, 0, [], "/")
         self.stubs: list[str] = []
         self.needed: list[int] = []
+        self.tasks: list[int] = []
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -89,13 +92,17 @@ class Start:
         """Die with the monitor; be a session of its own."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
         # without the monitor's own end of the socket, its end shows here even if it died before the line above
-        syscalls.close_except([*self.stdio, self.sync.fileno(), *self.needed])
+        syscalls.close_except([*self.stdio, self.sync.fileno(), *self.needed, *self.tasks])
         os.setsid()
         credentials.leave_keyring()
         os.umask(_DEFAULT_UMASK)
 
+    def enter_cgroups(self) -> None:
+        """Those of version 1; into that of version 2 it was born."""
+        cgroups.enter(self.tasks)
+
     def await_permission(self) -> None:
-        """Wait until the monitor has done its part: cgroups, id maps."""
+        """Wait until the monitor has done its part: id maps."""
         message, _ = receive(self.sync)
         if message is None:
             raise OrphanedError

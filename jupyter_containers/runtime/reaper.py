@@ -30,14 +30,14 @@ def stand_by() -> None:
     every = _signal.valid_signals()
     _signal.pthread_sigmask(_signal.SIG_BLOCK, every)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # where the pid namespace is another's
+    syscalls.prctl(syscalls.PR_SET_NAME, _NAME)  # before there is a program to see how it was called
+    _forget_command_line()
     pid, _pidfd = syscalls.clone(0)
     if pid == 0:
         _lead()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
         return
     syscalls.close_range(0)
-    syscalls.prctl(syscalls.PR_SET_NAME, _NAME)
-    _forget_command_line()
     _attend(pid, every)
 
 

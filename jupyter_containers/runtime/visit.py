@@ -62,12 +62,13 @@ def _make_time(offsets: Offsets) -> None:
     make_time_namespace(offsets)
 
 
-def clone_into(pidfd: int) -> tuple[int, int]:
+def clone_into(pidfd: int, cgroup: int) -> tuple[int, int]:
     """Clone into the pid namespace of a process, for a caller that could not come back from there.
 
-    That is so in a user namespace: the pid namespace outside belongs to somebody else.
+    That is so in a user namespace: the pid namespace outside belongs to somebody else. ``cgroup`` is a descriptor of
+    the clone's cgroup of version 2, or -1.
     """
-    return _clone_sibling(lambda: syscalls.setns(pidfd, syscalls.CLONE_NEWPID), 0, -1)
+    return _clone_sibling(lambda: syscalls.setns(pidfd, syscalls.CLONE_NEWPID), 0, cgroup)
 
 
 def _enter(paths: Paths, wanted: Namespaces, offsets: Offsets) -> None:

@@ -34,7 +34,17 @@ _HEAD = 8
 _FILTERED = ("filter", "capabilities")
 
 STAGES = (
-    ("namespaces", ("bind_to_parent", "await_permission", "await_request", "join_namespaces", "mount_propagation")),
+    (
+        "namespaces",
+        (
+            "bind_to_parent",
+            "enter_cgroups",
+            "await_permission",
+            "await_request",
+            "join_namespaces",
+            "mount_propagation",
+        ),
+    ),
     ("kernel file systems", ("stage", "loopback")),
     (
         "root file system",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -333,7 +334,7 @@ def test_an_exec_that_cannot_have_the_cgroup_leaves_the_container_alone(spawner:
         for directory in plan["dirs"].values():
             Path(directory).parent.joinpath("cgroup.procs").write_text(str(process.pid))
             Path(directory).rmdir()
-        with pytest.raises(StartFailed, match=r"\(cgroup\): No such file or directory .*cgroup.procs"):
+        with pytest.raises(StartFailed, match=r"\(cgroup\): No such file or directory .*tasks"):
             executed(box, "true")
         assert box.state_now().status == "running"
         process.kill()
@@ -345,12 +346,14 @@ def test_an_exec_that_a_container_takes_with_it_was_not_started(spawner: Spawner
 
     directory = tmp_path / "cgroup"
     directory.mkdir()
-    procs = directory / "cgroup.procs"
-    procs.touch()
+    tasks = directory / "tasks"
+    tasks.touch()
     plan = {"name": "x", "dirs": {"x": str(directory)}, "unified": "", "writes": [], "device_program": b""}
     with ThreadPoolExecutor(1) as pool, spawner.launch(box.request("sleep", "100", cgroup=plan)) as process:
-        procs.unlink()
-        os.mkfifo(procs)  # holds the monitor between the clone and the permission to go on
+        tasks.unlink()
+        os.mkfifo(tasks)
+        reader = os.open(tasks, os.O_RDWR | os.O_NONBLOCK)
+        _fill(reader)  # holds the process between the clone and the permission to go on
         asked = pool.submit(executed, box, "true")
         record = lifecycle.read_record(str(box.state))
         assert record is not None
@@ -359,14 +362,9 @@ def test_an_exec_that_a_container_takes_with_it_was_not_started(spawner: Spawner
         eventually(lambda: sum(_depth(pid) > _depth(monitor) for pid in children.read_text().split()) == 2)
         os.kill(process.pid, signal.SIGKILL)
         eventually(lambda: namespaces.exiting(process.pid))
-        reader = os.open(procs, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            eventually(lambda: _read(reader))
-        finally:
-            os.close(reader)
+        os.close(reader)
         with pytest.raises(ContainerNotRunning, match="the container is not running"):
             asked.result(10)
-        procs.unlink()
         assert process.wait(10) is not None
 
 
@@ -379,11 +377,10 @@ def _depth(pid: int | str) -> int:
     return len(status.partition("NSpid:")[2].partition("\n")[0].split())
 
 
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 1000)
-    except BlockingIOError:
-        return b""
+def _fill(pipe: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.write(pipe, bytes(1 << 16)):
+            pass
 
 
 @pytest.mark.root

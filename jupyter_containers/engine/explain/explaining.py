@@ -27,6 +27,7 @@ AHEAD: Final = frozenset(
         "clone",
         "equip",
         "bind_to_parent",
+        "enter_cgroups",
         "await_permission",
         "join_namespaces",
         "mount_propagation",
@@ -38,11 +39,12 @@ AHEAD: Final = frozenset(
 
 WORDS: Final = {
     "clone": "cgroups are made and limited, and a process is born in new namespaces",
-    "equip": "the process is put into its cgroups and given its ids",
+    "equip": "the process is given its ids",
     "connect": "the outer ends of its interfaces are made",
     "release": "the process is told what is wanted, and given its input and output",
     "bind_to_parent": "it will die with its monitor; it is a session of its own and has nothing open of its maker's",
-    "await_permission": "it waits until its monitor has given it cgroups and ids",
+    "enter_cgroups": "it puts itself into its cgroups",
+    "await_permission": "it waits until its monitor has given it its ids",
     "join_namespaces": "it joins the namespaces of others that were asked for, and makes its cgroup namespace",
     "mount_propagation": "what it mounts from here on is not seen outside",
     "stage": "proc, sys, dev with its devices, and their masks are mounted where nobody sees them",

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -28,7 +30,6 @@ from jupyter_containers.linux.device_filter import compile_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jupyter_containers.linux.cgroups import CgroupPlan
     from jupyter_containers.oci.runtime_spec import DeviceCgroup, Resources
@@ -59,18 +60,25 @@ def make(made: list[CgroupPlan], resources: Resources | None = None) -> CgroupPl
     return plan
 
 
+def enter(plan: CgroupPlan) -> None:
+    cgroups.enter(cgroups.open_tasks(plan))
+    if plan["unified"]:
+        Path(plan["unified"], "cgroup.procs").write_text("0", encoding="ascii")
+
+
+def sleeping(plan: CgroupPlan) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"], preexec_fn=partial(enter, plan))  # noqa: PLW1509 - no thread runs here
+
+
 def run_in(plan: CgroupPlan, code: str) -> subprocess.CompletedProcess[str]:
-    prefix = "import sys; sys.stdin.readline()\n"
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", prefix + code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        capture_output=True,
         text=True,
-    ) as child:
-        cgroups.attach(plan, child.pid)
-        out, error = child.communicate("\n", timeout=30)
-    return subprocess.CompletedProcess([], child.returncode, out, error)
+        timeout=30,
+        check=False,
+        preexec_fn=partial(enter, plan),
+    )
 
 
 # -- limits as files -------------------------------------------------------------------------------------------------
@@ -435,8 +443,7 @@ def test_devices_that_are_not_allowed_cannot_be_opened(made: list[CgroupPlan]) -
 @needs("freezer", "cpuset", "cpu")
 def test_freezing_counting_and_killing(made: list[CgroupPlan]) -> None:
     plan = make(made, {"cpu": {"cpus": "0", "quota": 50_000, "period": 100_000}})
-    with subprocess.Popen(["sleep", "60"]) as child:
-        cgroups.attach(plan, child.pid)
+    with sleeping(plan) as child:
         assert cgroups.processes(plan) == [child.pid]
         assert os.sched_getaffinity(child.pid) == {0}
         assert cgroups.freeze(plan, frozen=True)
@@ -478,8 +485,7 @@ def test_version_2_freezes_kills_and_is_entered_by_descriptor() -> None:
     plan: CgroupPlan = {"name": "x", "dirs": {}, "unified": path, "writes": [], "device_program": b""}
     cgroups.create(plan)
     try:
-        with subprocess.Popen(["sleep", "60"]) as child:
-            cgroups.attach(plan, child.pid)
+        with sleeping(plan) as child:
             assert cgroups.processes(plan) == [child.pid]
             assert cgroups.freeze(plan, frozen=True)
             assert cgroups.freeze(plan, frozen=False)
@@ -539,8 +545,7 @@ def test_a_busy_cgroup_is_reported_after_a_while(monkeypatch: pytest.MonkeyPatch
         pytest.skip(HOST.why_not("pids"))
     plan = make(made)
     monkeypatch.setattr(cgroups, "_PATIENCE", 0.05)
-    with subprocess.Popen(["sleep", "60"]) as child:
-        cgroups.attach(plan, child.pid)
+    with sleeping(plan) as child:
         with pytest.raises(OSError, match="busy"):
             cgroups.remove(plan)
         child.kill()
