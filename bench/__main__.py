@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench import builds, debian, goals, lives, networks, ours, scale, steps
+from bench import builds, debian, goals, lives, networks, notebook, ours, scale, steps
 from bench.peers import PEERS, NotHere
 from tools.environment import cache
 
@@ -52,7 +52,7 @@ AT_ONCE = {"at once": 100}
 SLOW = {"at once": 3, "build": 10}
 """Turns of the cases that take long."""
 WARM, COMMAND = "ours", "ours, new process"
-SECTIONS = ["runs", "steps", "lives", "builds", "networks"]
+SECTIONS = ["runs", "steps", "lives", "builds", "networks", "notebook"]
 
 
 class Timed(Protocol):
@@ -224,12 +224,20 @@ def networks_section(_options: argparse.Namespace) -> bool:
     return True
 
 
+def notebook_section(_options: argparse.Namespace) -> bool:
+    """Print the table of what a notebook costs."""
+    with tempfile.TemporaryDirectory(prefix="jcb", ignore_cleanup_errors=True) as directory:
+        print(notebook.benchmark(Path(directory)))
+    return True
+
+
 _SECTIONS = {
     "runs": runs,
     "steps": steps_section,
     "lives": lives_section,
     "builds": builds_section,
     "networks": networks_section,
+    "notebook": notebook_section,
 }
 
 

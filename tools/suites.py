@@ -115,9 +115,9 @@ def everything(environment: Environment, *, left_out: Sequence[str]) -> int:
         without += lacking
     else:
         without.append("what needs uid 0: run ./dev test as root as well")
-    # One user after the other and the first half of the own suites, while the second one is shown.
-    with ThreadPoolExecutor(1) as half, ThreadPoolExecutor(1) as beside:
-        first = half.submit(halves[0].run)
+    # All side by side, the second half of the own suites shown while it runs.
+    with ThreadPoolExecutor(1 + len(users)) as beside:
+        first = beside.submit(halves[0].run)
         others = [beside.submit(each.run) for each in users]
         halves[1].show(report)
         halves[0].read(report, first)

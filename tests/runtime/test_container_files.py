@@ -373,8 +373,9 @@ def test_an_archive_is_imported_from_an_address(engine: Engine, tmp_path: Path) 
             made = engine.images.import_archive(f"http://somebody:secret@{where}/base.tar.gz", "base:1")
             with pytest.raises(NotFound, match=f"cannot fetch http://{where}/none.tar: the server says 404"):
                 engine.images.import_archive(f"http://{where}/none.tar")
-            with pytest.raises(LayerCorrupt):
-                engine.images.import_archive(f"http://{where}/bad.tar")
+            with pytest.raises(LayerCorrupt, match=f"^http://{where}/bad.tar cannot be imported: ") as refused:
+                engine.images.import_archive(f"http://somebody:secret@{where}/bad.tar")
+            assert "whole tar archive" in str(refused.value.hint)
         finally:
             server.shutdown()
     assert [step.comment for step in engine.images.history("base:1")] == [f"Imported from http://{where}/base.tar.gz"]

@@ -15,7 +15,7 @@ from jupyter_containers.build.cancel import CancelToken
 from jupyter_containers.build.dockerfile import instructions, parse_trigger
 from jupyter_containers.build.dockerfile.substitute import expand_instruction
 from jupyter_containers.engine.images import Image, image_of
-from jupyter_containers.errors import InvalidInput, NotFound
+from jupyter_containers.errors import InvalidInput, LayerCorrupt, NotFound
 from jupyter_containers.images import mutate
 from jupyter_containers.layers.compression import decompressor
 from jupyter_containers.oci.image_spec import OCI_LAYER, ContainerConfig, Descriptor, History, ImageConfig
@@ -251,6 +251,7 @@ def load_archive(
     reference = _name(name)
     wanted = Platform.parse(platform) if platform else parts.library.platform
     settings = apply_changes(ContainerConfig(), given)
+    source = remote.without_user(source) if remote.is_url(source) else source
     with parts.store.lock(exclusive=False):
         stream = decompressor(archive)
         with parts.store.ingest() as blob:
@@ -263,12 +264,16 @@ def load_archive(
             digest = blob.commit()
         try:
             parts.snapshotter.unpack(chain_id([digest]), parts.store.path(digest), diff_id=digest, parents=[])
+        except LayerCorrupt as error:
+            parts.store.remove(digest)
+            hint = "give the whole tar archive of a file system, plain or compressed"
+            raise LayerCorrupt(f"{source} cannot be imported: {error.message}", hint=hint) from error
         except BaseException:
             parts.store.remove(digest)
             raise
         entry = History(
             created=mutate.timestamp(time.time()),
-            comment=message or f"Imported from {remote.without_user(source) if remote.is_url(source) else source}",
+            comment=message or f"Imported from {source}",
         )
         config = mutate.append_layer(mutate.empty_config(wanted), digest, entry)
         config = mutate.set_container_config(config, settings)

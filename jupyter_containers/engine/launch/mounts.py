@@ -146,7 +146,9 @@ def check_name(name: str) -> None:
 def place(path: str, said: str) -> str:
     """An absolute path in a container, in the one way of writing it."""
     if not path.startswith("/"):
-        raise InvalidInput(f"invalid mount {said!r}: the path in the container must be absolute")
+        raise InvalidInput(
+            f"invalid mount {said!r}: the path in the container must be absolute", hint="as in data:/data"
+        )
     target = "/" + os.path.normpath(path).lstrip("/")
     if target in {"/", "/proc"} or target.startswith("/proc/"):
         raise InvalidInput(f"nothing can be mounted on {target} of a container", hint="choose another directory")
@@ -167,7 +169,10 @@ def read_volume(text: str) -> MountPoint:
     for name in names:
         if name in known:
             continue
-        raise InvalidInput(f"invalid volume {text!r}: unknown option {name!r}", hint=_FOREIGN.get(name))
+        raise InvalidInput(
+            f"invalid volume {text!r}: unknown option {name!r}",
+            hint=_FOREIGN.get(name) or f"there are {', '.join(sorted(known))}",
+        )
     if {"ro", "rw"} <= set(names) or sum(name in _PROPAGATIONS for name in names) > 1:
         raise InvalidInput(f"invalid volume {text!r}: its options contradict each other")
     if not is_path:

@@ -72,14 +72,24 @@ def dashboard(*, engine: Callable[[], Engine] | None = None) -> Any:
     return Dashboard(engine)
 
 
-def logs(name: str, *, tail: int | None = None, engine: Callable[[], Engine] | None = None) -> Any:
-    """The log of a container as it grows, with a search; at first its last lines, ``tail`` of them."""
+def logs(
+    name: str,
+    *,
+    tail: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    engine: Callable[[], Engine] | None = None,
+) -> Any:
+    """The log of a container as it grows, with a search; at first its last lines, ``tail`` of them.
+
+    ``since`` and ``until`` are moments as :meth:`~jupyter_containers.engine.containers.Containers.logs` takes them.
+    """
     engine = engine or _engine()
     if not available():
         return static.log(engine(), name).with_sentence(_MISSING)
     from jupyter_containers.notebook.widgets.live.log_viewer import LogViewer  # noqa: PLC0415 - anywidget is optional
 
-    return LogViewer(engine, name, tail=tail)
+    return LogViewer(engine, name, tail=tail, since=since, until=until)
 
 
 def stats(*names: str, interval: float = 1.0, engine: Callable[[], Engine] | None = None) -> Any:

@@ -41,7 +41,7 @@ def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], An
     names, engine = arguments.positionals, context.engine
     makers: dict[str, Callable[[], Any]] = {
         "ps": lambda: widgets.dashboard(engine=engine),
-        "logs": lambda: widgets.logs(names[0], tail=_tail(arguments), engine=engine),
+        "logs": partial(_logs, request, context),
         "stats": lambda: widgets.stats(*names, interval=arguments.decimal("interval") or 1.0, engine=engine),
         "diff": lambda: widgets.files(names[0], engine=engine),
         "volume inspect": lambda: widgets.files(names[0], volume=True, engine=engine),
@@ -53,6 +53,16 @@ def maker(request: Request, context: Context, *, asked: bool) -> Callable[[], An
     if verb not in makers:
         raise UsageError(f"{verb} has no widget", hint=f"-w goes with {_SHOWN}")
     return makers[verb]
+
+
+def _logs(request: Request, context: Context) -> Any:
+    arguments = request.arguments
+    for name in ("timestamps", "details"):
+        if arguments.flag(name):
+            raise UsageError(f"-w logs shows no {name}", hint=f"leave out -w or --{name}")
+    since, until = arguments.text("since"), arguments.text("until")
+    name, tail = arguments.positionals[0], _tail(arguments)
+    return widgets.logs(name, tail=tail, since=since, until=until, engine=context.engine)
 
 
 def _build(request: Request, context: Context) -> Any:

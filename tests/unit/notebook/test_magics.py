@@ -219,6 +219,8 @@ def test_mistakes_are_answered(shell: Shell) -> None:
     with pytest.raises(UsageError) as caught:
         run(shell, "%container -o 3x ps")
     assert "as in -o result" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="-w logs shows no timestamps"):
+        run(shell, "%container -w logs --timestamps web")
     with pytest.raises(UsageError) as caught:
         run(shell, "%container --loud ps")
     assert caught.value.hint == "see '%container --help'"

@@ -103,6 +103,16 @@ def test_a_feed_nobody_looks_at_hands_over_nothing() -> None:
     assert list(feed.kept) == [("stdout", "a line")]
 
 
+def test_a_log_is_followed_between_two_moments(engine: Engine) -> None:
+    engine.containers.run("starter", ["echo", "said"], name="talker", network="none")
+    shown = {}
+    for moments in ({}, {"since": "2020-01-01"}, {"until": "2020-01-01"}):
+        feed = feeds.LineFeed(lambda _lines, _lost: None, lambda: True)
+        feeds.follow_log(engine, "talker", feed, tail=None, wanted=lambda: True, **moments)
+        shown["".join(moments)] = list(feed.kept)
+    assert shown == {"": [("stdout", "said")], "since": [("stdout", "said")], "until": []}
+
+
 def test_a_terminal_takes_keys_and_the_keys_that_detach() -> None:
     pytest.importorskip("anywidget")
     from jupyter_containers.notebook.widgets.live.terminal import WidgetConsole

@@ -88,9 +88,18 @@ class LineFeed:
                 return
 
 
-def follow_log(engine: Engine, name: str, feed: LineFeed, *, tail: int | None, wanted: Callable[[], bool]) -> None:
+def follow_log(
+    engine: Engine,
+    name: str,
+    feed: LineFeed,
+    *,
+    tail: int | None,
+    wanted: Callable[[], bool],
+    since: str | None = None,
+    until: str | None = None,
+) -> None:
     """Feed the log of a container until it ends or nobody looks; raises EngineError for one there is not."""
-    entries = engine.containers.logs(name, follow=wanted, tail=tail)
+    entries = engine.containers.logs(name, follow=wanted, tail=tail, since=since, until=until)
     with feed.sending():
         for entry in entries:
             feed.take(entry.stream, entry.data.decode(errors="replace"))

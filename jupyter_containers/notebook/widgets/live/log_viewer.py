@@ -15,14 +15,23 @@ if TYPE_CHECKING:
 
 
 class LogViewer(Live):
-    """See the module. ``tail`` is how many of the last lines there are at first."""
+    """See the module. ``tail`` is how many of the last lines there are at first, of those between two moments."""
 
     _esm = module("log_pane", "log_viewer")
 
-    def __init__(self, engine: Callable[[], Engine], name: str, *, tail: int | None = None) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        name: str,
+        *,
+        tail: int | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> None:
         self.container = engine().containers.get(name)
         super().__init__(engine, lambda: static.log(engine(), name))
         self._tail = KEPT_LINES if tail is None else tail
+        self._since, self._until = since, until
         self._feed: LineFeed | None = None
         self._ended = False
 
@@ -51,7 +60,8 @@ class LogViewer(Live):
             left = left or not self.watched
             return not left
 
-        follow_log(self.engine(), self.container.id, feed, tail=self._tail, wanted=wanted)
+        between = {"since": self._since, "until": self._until}
+        follow_log(self.engine(), self.container.id, feed, tail=self._tail, wanted=wanted, **between)
         if not left:
             with self._guard:
                 self._ended = True

@@ -57,8 +57,9 @@ def test_the_short_form(text: str, point: MountPoint) -> None:
     ],
 )
 def test_mistakes_of_the_short_form(text: str, message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInput, match=message) as refused:
         mounts.read_volume(text)
+    assert refused.value.hint or "contradict" in message
 
 
 @pytest.mark.parametrize(
