@@ -45,10 +45,14 @@ PEERS = (
     Tool("dockerd", "docker.io", "our runtime command under dockerd"),
     Tool("buildah", "buildah", "comparison with buildah"),
 )
+SSH = (
+    Tool("ssh", "openssh-client", "a container moved over ssh"),
+    Tool("dropbear", "dropbear-bin", "a container moved over ssh"),
+)
 BROWSER = Tool("chromium", "chromium", "widgets in JupyterLab in a browser")
 DEBIAN = Tool("debootstrap", "debootstrap", "builds on a real base; nginx, PostgreSQL and Redis in containers")
 FOR_DEMO = (BUSYBOX, UIDMAP)
-FOR_TESTS = (BUSYBOX, UIDMAP, *NETWORK, *PEERS, BROWSER, DEBIAN)
+FOR_TESTS = (BUSYBOX, UIDMAP, *NETWORK, *PEERS, *SSH, BROWSER, DEBIAN)
 
 
 def find(command: str) -> str | None:

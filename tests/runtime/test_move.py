@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -165,6 +166,74 @@ def _await_receivers(root: Path) -> None:
         return [line for line in leaks.take(root).processes if "receive" in line]
 
     leaks.wait_until(lambda: not receiving(), what="the end of the receiver", seconds=30)
+
+
+@pytest.fixture
+def ssh_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Another machine, as far as ssh can tell: its address. It takes one key, which ssh is told to use."""
+    for program in ("dropbear", "dropbearkey", "ssh", "ssh-keygen"):
+        if shutil.which(program) is None:
+            pytest.skip(f"not installed: {program}")
+    home, key, own, passwd = (tmp_path / name for name in ("home", "key", "own", "passwd"))
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    shutil.copy(key.with_suffix(".pub"), home / ".ssh/authorized_keys")
+    subprocess.run(["dropbearkey", "-t", "ed25519", "-f", str(own)], check=True, capture_output=True)
+    passwd.write_text(f"root:x:0:0:root:{home}:/bin/sh\n", encoding="ascii")  # whose home has the key
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = [
+        "dropbear",
+        "-F",
+        "-E",
+        "-s",
+        "-j",
+        "-k",
+        "-P",
+        f"{tmp_path}/pid",
+        "-r",
+        str(own),
+        "-p",
+        f"127.0.0.1:{port}",
+    ]
+    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
+    command = [*apart, 'mount --bind "$0" /etc/passwd; exec "$@"', str(passwd), *serve]
+    options = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+    monkeypatch.setenv("JUPYTER_CONTAINERS_SSH", f"ssh -i {key} {options}")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            leaks.wait_until(lambda: _listens(port), what="the ssh server")
+            yield f"ssh://root@127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.root
+def test_a_container_is_moved_over_ssh(
+    box: Engine, other: Path, ssh_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, identity = sh(box, LOOK), box.containers.get("job").id
+    program = f"{sys.executable} -m jupyter_containers"
+    moved = box.containers.move("job", f"{ssh_server}{other}", time=0, program=program)
+    assert (moved.name, moved.started, moved.failed) == ("job", True, "")
+    assert where(box, other) == ([], ["job"])
+    with Engine(other) as engine:
+        assert engine.containers.get("job").id == identity
+        assert sh(engine, LOOK) == look
+    box.containers.run("starter", ["true"], network="none", name="stays")
+    with pytest.raises(Unavailable, match="nosuch"):
+        box.containers.move("stays", f"{ssh_server}{other}", program="nosuch")
+    monkeypatch.setenv(
+        "JUPYTER_CONTAINERS_SSH", "ssh -F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    )
+    with pytest.raises(Unavailable, match="Permission denied"):
+        box.containers.move("stays", f"{ssh_server}{other}", program=program)
+    assert where(box, other) == (["stays"], ["job"])
 
 
 @pytest.mark.root
