@@ -6,6 +6,7 @@ asks the kernel for that (PR_SET_PDEATHSIG). With a restart policy it starts the
 
 from __future__ import annotations
 
+import fcntl
 import os
 from _socket import socket
 
@@ -71,6 +72,7 @@ class Monitor:
         self.books = Books(request, boot_id)
         self.memory = Memory(self, request.get("memory_watch") or 0)
         self._run_dir: str = request.get("run_dir") or ""
+        self._hold = -1
         self._detached = bool(request.get("detach"))
         self._owner_dead = self._restarting = False
         self._listener: socket | None = None
@@ -102,10 +104,26 @@ class Monitor:
     def start(self) -> None:
         """Everything up to the container's program, as far as the monitor does it. The rest happens in the loop."""
         try:
+            self._take_hold()
             self.starter.prepare()
             self._begin(self._clients)
         except OSError as error:
             self._give_up(error)
+
+    def _take_hold(self) -> None:
+        """Have the next start of this container wait until nothing of this one is left (``lifecycle.await_monitor``).
+
+        A record says so too, but there is none before its program runs.
+        """
+        if self.state_dir:
+            self._hold = os.open(self.state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._hold, fcntl.LOCK_SH)
+
+    def let_go(self) -> None:
+        """Nothing of the container is left."""
+        if self._hold >= 0:
+            os.close(self._hold)
+            self._hold = -1
 
     def _begin(self, clients: list[int]) -> None:
         """Make the container's process, and be there for others."""
@@ -361,6 +379,8 @@ class Monitor:
         self.starter.let_mounts_go()
         self._teardown.remove_cgroups(self.starter.cgroups())
         self._clean_run_dir()
+        if not self._teardown.pending:
+            self.let_go()
 
     def note(self, cause: str) -> None:
         """Add to the exit record, where there is one, what else there is to say."""

@@ -62,12 +62,19 @@ class Teardown:
                 left.append(plan)
                 reason = f"its control group cannot be removed: {error.filename or plan['name']}: {error.strerror}"
         if not left:
+            self._let_go(attempts)
             return
         if attempts:
             self.pending = True
             self._monitor.loop.after("cgroup", _PAUSE, lambda: self.remove_cgroups(left, attempts - 1))
         else:
             self._monitor.note(reason)
+            self._let_go(attempts)
+
+    def _let_go(self, attempts: int) -> None:
+        """After another attempt than the first one: its caller has more to do."""
+        if attempts < _ATTEMPTS:
+            self._monitor.let_go()
 
 
 def _children() -> set[int]:

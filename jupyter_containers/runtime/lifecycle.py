@@ -19,6 +19,7 @@ used again.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -138,14 +139,34 @@ def read_state(state_dir: str) -> State:
 def await_monitor(state_dir: str) -> bool:
     """Wait until the monitor of a container that has ended has taken down what was left, five seconds at most.
 
-    Returns whether it has; one that was killed never will.
+    Returns whether it has; one that was killed never will. The monitor of a start that was given up has left no record,
+    but holds the directory.
     """
     record = read_record(state_dir)
     deadline = time.monotonic() + _PATIENCE
     while record is not None and _alive(record["monitor"]) and time.monotonic() < deadline:
         time.sleep(0.001)
         record = read_record(state_dir)
-    return record is None
+    return record is None and _is_let_go(state_dir, deadline)
+
+
+def _is_let_go(state_dir: str, deadline: float) -> bool:
+    try:
+        descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(0.001)
+            else:
+                return True
+    finally:
+        os.close(descriptor)
 
 
 def _living(record: MonitorRecord, *, monitored: bool, now: bool) -> State | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +48,18 @@ def kill_monitor(root: Path, identity: str) -> int:
     record = json.loads((root / "containers" / identity / "monitor.json").read_text())
     os.kill(record["monitor"]["pid"], signal.SIGKILL)
     return int(record["init"]["pid"])
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a monitor has not let go of a container's directory."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def restarting(engine: Engine, identity: str) -> None:
@@ -164,3 +179,19 @@ def test_a_damaged_journal_is_no_obstacle(box: Engine, store_root: Path) -> None
         "create",
         "start",
     ]
+
+
+def test_a_start_waits_until_nothing_of_one_that_was_given_up_is_left(box: Engine, store_root: Path) -> None:
+    made = box.containers.create("starter", ["sleep", "1000"], network="none", name="job")
+    place = store_root / "containers" / made.id
+    place.mkdir(mode=0o711, exist_ok=True)
+    hold = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(hold, fcntl.LOCK_SH)  # as its monitor does, which has no record before the program runs
+    began = time.monotonic()
+    threading.Timer(0.5, os.close, [hold]).start()
+    box.containers.start("job")
+    assert time.monotonic() - began > 0.4
+    assert state(box) == "running"
+    assert is_held(place)
+    box.containers.stop("job", time=0)
+    wait_until(lambda: not is_held(place), what="the end of its monitor")
