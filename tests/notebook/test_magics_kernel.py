@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,10 +43,8 @@ def test_variables_of_the_notebook_reach_the_container(kernel: Kernel) -> None:
 def test_output_comes_while_the_container_runs(kernel: Kernel) -> None:
     kernel.run("%container pull starter")
     message = kernel.start("%container run --rm starter sh -c 'echo first; sleep 3; echo second'")
-    began = time.monotonic()
     seen = kernel.finish(message, until="first")
     assert "second" not in seen.stdout
-    assert time.monotonic() - began < 3
     rest = kernel.finish(message)
     assert rest.stdout == "second\n"
 

@@ -407,7 +407,7 @@ def test_nobody_listens(store: ContentStore) -> None:
     with pytest.raises(RegistryUnavailable, match="connection refused") as unavailable:
         pull(name, platform=LINUX, store=store, access=ANONYMOUS)
     assert "HTTPS_PROXY" in str(unavailable.value.hint)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # nothing is tried again
 
 
 def test_no_network(store: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,16 +281,15 @@ def test_nothing_heavy_is_imported_by_loading(tmp_path: Path) -> None:
     import subprocess
 
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "from traitlets.config import Config\n"
         "config = Config(); config.HistoryManager.enabled = False\n"
         "shell = InteractiveShell(config=config)\n"
-        "before = set(sys.modules); began = time.perf_counter()\n"
+        "before = set(sys.modules)\n"
         "shell.run_line_magic('load_ext', 'jupyter_containers')\n"
-        "took = time.perf_counter() - began\n"
         "new = set(sys.modules) - before\n"
-        "print({'pandas', 'msgspec', 'urllib3', 'pyroute2', 'ipywidgets', 'jupyter_containers.engine'} & new, took)\n"
+        "print({'pandas', 'msgspec', 'urllib3', 'pyroute2', 'ipywidgets', 'jupyter_containers.engine'} & new)\n"
         "shell.run_cell('%container version')\n"
         "print('pandas' in sys.modules)\n"
     )
@@ -302,9 +301,7 @@ def test_nothing_heavy_is_imported_by_loading(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "IPYTHONDIR": str(tmp_path)},
     )
     first, *_, last = ended.stdout.splitlines()
-    imported, took = first.rsplit(" ", 1)
-    assert imported == "set()"
-    assert float(took) < 0.5  # 0.1 s on a machine that is not busy
+    assert first == "set()"
     assert last == "False"
 
 
