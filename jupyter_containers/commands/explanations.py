@@ -132,6 +132,11 @@ VERBS: Final[dict[str, About]] = {
         "The manifest is fetched and checked, then each blob that is not here, by its digest.",
         "the registry; content/, state.sqlite",
     ),
+    "push": About(
+        "Each layer that the registry does not have is compressed and brought there, then configuration and manifest.",
+        "content/; the registry",
+        differs=("the digest of the manifest is that of the compressed layers: here they are plain",),
+    ),
     "images": About("The rows of images are read.", "state.sqlite, content/"),
     "history": About("The image's configuration is read.", "content/"),
     "layers": About(

@@ -48,6 +48,23 @@ def _pull(context: Context, arguments: Arguments) -> Result:
     return Fetched(image, str(Reference.parse(name)))
 
 
+def _push(context: Context, arguments: Arguments) -> Result:
+    from jupyter_containers.oci.names import Reference  # noqa: PLC0415 - fast start of the command line
+
+    images = context.engine().images
+    reference = Reference.parse(arguments.positionals[0])
+    names = [reference.familiar]
+    if arguments.flag("all-tags"):
+        known = sorted(row.tag for row in images.list() if row.repository == reference.familiar_name and row.tag)
+        names = [f"{reference.familiar_name}:{tag}" for tag in known] or names
+    lines = []
+    for name in names:
+        pushed = images.push(name, sink=context.sink)
+        tag = Reference.parse(name).tag
+        lines.append(name if arguments.flag("quiet") else f"{tag}: digest: {pushed.digest} size: {pushed.size}")
+    return Lines(tuple(lines))
+
+
 def _images(context: Context, arguments: Arguments) -> Result:
     keep = matcher(arguments.texts("filter"), partial(_image_filter, context))
     wanted = [_matches(pattern) for pattern in arguments.positionals]
@@ -243,6 +260,19 @@ COMMANDS = (
         (Argument("NAME[:TAG|@DIGEST]"),),
         examples=("pull alpine:3.20",),
         python=("images.pull",),
+    ),
+    Command(
+        ("push", "image push"),
+        "image",
+        "Bring an image to a registry",
+        _push,
+        (
+            Option("all-tags", "All tags of the repository that are here", "a", kind="bool"),
+            Option("quiet", "Show no progress, and the name alone", "q", kind="bool"),
+        ),
+        (Argument("NAME[:TAG]", completes="image"),),
+        examples=("push registry.example/team/tool:1",),
+        python=("images.push",),
     ),
     Command(
         ("images", "image ls", "image list"),

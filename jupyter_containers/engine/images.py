@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jupyter_containers.engine import supervision
 from jupyter_containers.engine.views import HistoryEntry, ImageSummary, LayerSummary
-from jupyter_containers.errors import Conflict, InvalidInput
+from jupyter_containers.errors import Conflict, ImageNotFound, InvalidInput
 from jupyter_containers.events import ignore
 from jupyter_containers.oci.image_spec import encode
 from jupyter_containers.oci.names import Digest, Platform, Reference
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from jupyter_containers.engine.views import PruneReport
     from jupyter_containers.events import EventSink
     from jupyter_containers.images.model import Image as ImageModel
+    from jupyter_containers.oci.image_spec import Descriptor
     from jupyter_containers.state import ImageRow
 
 _NO_SETTINGS: dict[str, Any] = {
@@ -97,6 +98,32 @@ class Images:
         if wanted.matches(self._library.platform):
             self._library.unpack(model, sink=sink)
         return image_of(row, model)
+
+    def push(self, name: str, *, sink: EventSink = ignore) -> Descriptor:
+        """Bring an image to the registry that its name says; digest and size of what it is there.
+
+        Layers, which are plain here, are compressed on the way: the digest there is another one, the id is the same.
+
+        Raises
+        ------
+        ImageNotFound, InvalidInput
+            when no image has this name, or it is one that is made on each machine.
+        RegistryDenied, RegistryUnavailable
+            as the registry answers.
+        """
+        from jupyter_containers.images import starter  # noqa: PLC0415 - seldom used
+
+        reference = Reference.parse(name)
+        row = self._library.find(name)
+        if f"{reference.name}:{reference.tag}" not in row.names:
+            raise ImageNotFound(
+                f"no image here has the name {reference.familiar}", hint=f"give it one: tag {name} REGISTRY/NAME:TAG"
+            )
+        if starter.is_starter(reference):
+            raise InvalidInput(
+                f"{reference.familiar} is made on each machine", hint=f"give it another name: tag {name} REGISTRY/NAME"
+            )
+        return self._library.push(row, reference, sink=sink)
 
     def build(self, path: ContextSource | None = None, **given: Unpack[BuildKeywords]) -> Image:
         """Build an image; see :meth:`.builds.Builds.build`."""

@@ -157,6 +157,21 @@ class Library:
             pulled = transfer.pull(reference, platform=platform, store=self._store, sink=sink)
             return self.record(pulled.descriptor, [reference] if reference.tag else [], action="pull")
 
+    def push(self, row: ImageRow, reference: Reference, *, sink: EventSink) -> Descriptor:
+        """Bring an image to the registry of a name; what it is there.
+
+        Blobs that the registry has under another name of the image are taken over from there.
+        """
+        from jupyter_containers.registry import transfer  # noqa: PLC0415 - urllib3 only when something is pushed
+
+        source = Descriptor(row.media_type, Digest(row.digest), row.size)
+        others = [Reference.parse(name) for name in row.names]
+        mount_from = [other for other in others if other.repository != reference.repository]
+        with self._store.lock(exclusive=False):
+            pushed = transfer.push(source, reference, store=self._store, sink=sink, mount_from=mount_from)
+        self._tell("image", "push", reference.familiar, name=reference.familiar)
+        return pushed.descriptor
+
     def record(self, descriptor: Descriptor, references: Sequence[Reference], *, action: str = "tag") -> ImageRow:
         """Enter an image that is complete in the content store, under names; ``action`` is what the journal says."""
         model = ImageModel.read(self._store, descriptor)

@@ -59,7 +59,9 @@ class Dispatcher:
 
     def _run(self, request: Request) -> Any:
         arguments = request.arguments
-        quiet = self._flag(request, "quiet") or (request.command.name in {"build", "pull"} and arguments.flag("quiet"))
+        quiet = self._flag(request, "quiet")
+        if request.command.name in {"build", "pull", "push"}:
+            quiet = quiet or arguments.flag("quiet")
         how = arguments.text("progress") or self._settings.progress
         quiet = quiet or how == "quiet"
         publish = self._publisher()
