@@ -54,6 +54,27 @@ def test_containers_are_seen_started_stopped_and_removed(
     assert {each.name for each in engine.containers.list(all=True)} == {"done"}
 
 
+def test_a_page_that_asks_again_loses_what_is_gone_by_then(
+    engine: Engine, open_notebook: Callable[..., Notebook], tmp_path: Path
+) -> None:
+    """A page says hello until it is answered, and what waited for a running cell comes late."""
+    engine.containers.run("starter", ["sleep", "1000"], detach=True, name="short", stop_timeout=0)
+    seen = tmp_path / "seen"
+    late = f"""import os, time
+from jupyter_containers import Engine
+while not os.path.exists({str(seen)!r}): time.sleep(0.05)
+with Engine() as engine, board._guard:
+    engine.containers.remove("short", force=True)
+    board.greet("")"""
+    notebook = open_notebook("board = widgets.dashboard()\nboard", late)
+    notebook.start()
+    board = notebook.widget("Containers")
+    row(board, "short").wait_for()
+    seen.touch()
+    board.get_by_text("There are no containers.").wait_for()
+    row(board, "short").wait_for(state="detached")
+
+
 def test_a_dashboard_works_by_keyboard_while_a_cell_runs(
     engine: Engine, open_notebook: Callable[..., Notebook]
 ) -> None:

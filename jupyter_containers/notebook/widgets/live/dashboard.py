@@ -74,10 +74,9 @@ class Dashboard(Live):
         rows = {each.id: _row(each, self._figures.get(each.id)) for each in found[:MOST_ROWS]}
         with self._guard:
             new = [row for row in rows.values() if self._shown.get(row["id"]) != row]
-            gone = [identity for identity in self._shown if identity not in rows]
-            first, self._shown = not self._shown, rows
-        if new or gone or first:
-            self.tell("rows", rows=new, gone=gone, order=list(rows), more=max(0, len(found) - MOST_ROWS))
+            same, self._shown = bool(self._shown) and list(self._shown) == list(rows), rows
+        if new or not same:
+            self.tell("rows", rows=new, order=list(rows), more=max(0, len(found) - MOST_ROWS))
 
     # -- what is asked for ------------------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ function render({ model, el }) {
 
   const link = connect(model, el, "Containers", {
     rows: (message) => {
-      for (const identity of message.gone) {
-        rows.get(identity)?.element.remove();
+      const there = new Set(message.order);
+      for (const [identity, { element }] of rows) {
+        if (there.has(identity)) continue;
+        element.remove();
         rows.delete(identity);
       }
       for (const row of message.rows) (rows.get(row.id) ?? make(row.id)).update(row);
