@@ -73,6 +73,7 @@ with Engine() as engine, board._guard:
     seen.touch()
     board.get_by_text("There are no containers.").wait_for()
     row(board, "short").wait_for(state="detached")
+    assert row(board, "short").count() == 0
 
 
 def test_a_dashboard_works_by_keyboard_while_a_cell_runs(

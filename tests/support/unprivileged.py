@@ -43,6 +43,9 @@ SUBIDS = 65_536
 # Kept from the caller's environment: what finds programs and packages, and what says how to print.
 KEPT = ("PATH", "LANG", "LC_ALL", "TERM", "TZ", "CI", "COLUMNS", "SSL_CERT_FILE", "VIRTUAL_ENV")
 
+# Seconds in which what ends after its owner (a monitor, one that waits for a container) may do so on a busy machine.
+_PATIENCE = 10.0
+
 _CLONE_NEWNS = 0x0002_0000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 
@@ -159,8 +162,10 @@ def run(
 
 
 def _end_processes(uid: int) -> list[str]:
-    """Kill what runs under the uid (and under its subordinate ids); what it was."""
-    time.sleep(0.2)  # a container's monitor ends right after its owner
+    """Kill what still runs under the uid (and under its subordinate ids) after a while; what it was."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and any(_belongs(pid, uid) for pid in _pids()):
+        time.sleep(0.1)
     found: list[str] = []
     for _attempt in range(50):
         running = [pid for pid in _pids() if _belongs(pid, uid)]
