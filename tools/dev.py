@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from tools import check, course, environment, packages, suites
+from tools import check, course, criu, environment, packages, suites
 from tools.stages import Failed, complain, note
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _setup(_rest: Sequence[str]) -> int:
     ready = environment.ensure()
-    for line in packages.provide(packages.FOR_TESTS):
+    for line in [*packages.provide(packages.FOR_TESTS), *criu.provide(ready)]:
         note(f"left out: {line}")
     note(f"ready: {environment.shown(ready.directory)}")
     return 0
@@ -76,7 +76,7 @@ def _test(rest: Sequence[str]) -> int:
     ready = environment.ensure()
     if rest:
         return suites.pytest(ready, rest)
-    return suites.everything(ready, left_out=packages.provide(packages.FOR_TESTS))
+    return suites.everything(ready, left_out=[*packages.provide(packages.FOR_TESTS), *criu.provide(ready)])
 
 
 def _check(_rest: Sequence[str]) -> int:

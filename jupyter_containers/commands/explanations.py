@@ -122,10 +122,11 @@ VERBS: Final[dict[str, About]] = {
     ),
     "system prune": About("What nothing needs is removed, kind by kind.", STORE, differs=(_ASKS,)),
     "container move": About(
-        "It is stopped, its writable directory, volumes, log and row are sent, then taken away here.",
+        "It is stopped, or with --live stands still while CRIU takes the state of its processes; its writable directory, "
+        "volumes, log and row are sent, then taken away here.",
         "containers/<id>/, volumes, the other store or machine (ssh)",
         docker="",
-        instead="docker commit, save, load and run come near; volumes go by hand",
+        instead="docker commit, save, load and run come near; volumes go by hand; docker checkpoint is experimental",
     ),
     "container receive": About("The other end of container move.", STORE, docker=""),
     "pull": About(

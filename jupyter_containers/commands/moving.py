@@ -19,6 +19,8 @@ def _move(context: Context, arguments: Arguments) -> Result:
     target = arguments.text("to")
     if target is None:
         raise UsageError("container move needs a target", hint="add --to DIRECTORY or --to ssh://HOST")
+    if arguments.flag("live") and arguments.flag("no-start"):
+        raise UsageError("--live and --no-start contradict each other", hint="leave one of them out")
     moved = context.engine().containers.move(
         arguments.positionals[0],
         target,
@@ -51,7 +53,7 @@ COMMANDS = (
             Option("time", "Seconds to wait before it is killed", "t", "SECONDS", kind="decimal"),
             Option("no-start", "Do not start it there", kind="bool"),
             Option("program", "The command over there", None, "NAME", default="jupyter-container"),
-            Option("live", "Without stopping it, by CRIU", kind="bool"),
+            Option("live", "Without ending its processes, by CRIU", kind="bool"),
         ),
         (CONTAINER,),
         examples=("container move web --to ssh://other.example", "container move web --to /srv/containers"),

@@ -409,7 +409,8 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         program
             What this package's command is called over there.
         live
-            Without stopping it.
+            Without ending its processes: root's, by CRIU. It stands still while they are sent, with its connections
+            closed. One that does not run is moved as it is.
 
         Raises
         ------
@@ -420,8 +421,6 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
         from jupyter_containers.engine.move import moving  # noqa: PLC0415 - seldom used
 
         record = self.record(name)
-        if live:
-            moving.refuse_live()
 
         def stop() -> bool:
             ran = self._stop(record, time, None)
@@ -429,7 +428,8 @@ class Containers(ContainerFiles, ContainerViews, Reconfiguration):
                 self._tell(record, "stop")
             return ran
 
-        return moving.move(self._parts, record, target, stop=stop, start=start, program=program or move_channel.PROGRAM)
+        called = program or move_channel.PROGRAM
+        return moving.move(self._parts, record, target, stop=stop, start=start, program=called, running=live)
 
     def receive(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
         """The other end of :meth:`move`: take a container that comes by a connection."""

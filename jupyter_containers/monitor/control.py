@@ -3,8 +3,8 @@
 The requests: ``watch`` (answered by ``started``, later ``exited``), ``go`` (after ``created``, for a start that holds),
 ``next`` (after ``stage``, for a start that is stepped), ``attach`` (the container's streams from now on, and its end),
 ``exec`` (another process; the connection then speaks of it), ``execs`` (what became of those), ``signal``, ``pause``,
-``resize``, ``close-stdin``, ``leave`` (take back the client's input), ``untie`` (the container is to outlive its
-owner), ``update``.
+``streams`` (which pipes are the container's), ``resize``, ``close-stdin``, ``leave`` (take back the client's input),
+``untie`` (the container is to outlive its owner), ``update``.
 """
 
 from __future__ import annotations
@@ -168,6 +168,10 @@ class Connection:
             self.monitor.pause(paused=message["paused"])
         self.tell({"kind": "refused", "detail": why} if why else {"kind": "done"})
 
+    def streams(self, _message: dict[str, Any], _descriptors: list[int]) -> None:
+        """Say which pipes are its streams, after all that it has written was logged: also what is no whole line."""
+        self.tell({"kind": "streams", "streams": self.monitor.job.streams()})
+
     def update(self, message: dict[str, Any], _descriptors: list[int]) -> None:
         """Take over what was changed of the container's settings."""
         self.monitor.update(message)
@@ -200,6 +204,7 @@ _HANDLERS: dict[str, Callable[[Connection, dict[str, Any], list[int]], None]] = 
     "next": Connection.proceed,
     "pause": Connection.pause,
     "signal": Connection.signal,
+    "streams": Connection.streams,
     "untie": Connection.untie,
     "update": Connection.update,
     "resize": Connection.resize,

@@ -109,7 +109,7 @@ def _wait(wanted: first_half.Ahead, name: str) -> Launch | None:
 
 def _take(waiting: Launch | None, message: dict[str, Any]) -> Launch | None:
     """The process that waits, if it is of the kind that is wanted; else it is ended."""
-    another = message["request"].get("runtime")  # that makes a process of its own
+    another = message["request"].get("runtime") or message["request"].get("restore")  # that makes a process of its own
     if waiting is not None and not another and waiting.ahead == message["ahead"] and waiting.waits():
         return waiting
     _discard(waiting)

@@ -181,6 +181,13 @@ class Job:
         except ProcessLookupError:
             return  # ended, and about to be reaped
 
+    def streams(self) -> dict[str, int]:
+        """The inodes of its pipes. What was written into them is taken, and logged, first."""
+        for output in self.outputs.values():
+            output.take()
+        ends = {name: output.inode() for name, output in self.outputs.items()}
+        return ends | ({"stdin": self.input.inode()} if self.input is not None and not self.input.closed else {})
+
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of its terminal, in characters."""
         if self._master >= 0 and not self.outputs["stdout"].ended:

@@ -217,6 +217,17 @@ class Output:
         """Whether output waits for a client, or more may come."""
         return not self.ended or any(not sink.closed for sink in self._sinks)
 
+    def take(self) -> None:
+        """Take what is there now, and log also what has no newline."""
+        while not self.ended and self._read_some():
+            pass
+        if self._log:
+            self._log.end(self._name)
+
+    def inode(self) -> int:
+        """That of its pipe; 0 once it has ended."""
+        return 0 if self.ended else os.fstat(self._descriptor).st_ino
+
     def drain(self) -> None:
         """The container has ended: take what is still there, then end."""
         while not self.ended and self._read_some():
@@ -342,6 +353,10 @@ class Input:
         self._loop.cancel(_end(descriptor))  # the next client's may get the same number
         self._sources.remove(descriptor)
         os.close(descriptor)
+
+    def inode(self) -> int:
+        """That of its pipe."""
+        return os.fstat(self._descriptor).st_ino
 
     def release(self, descriptor: int) -> None:
         """Let a client go that has not ended its input. Nothing happens for one that is gone already."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jupyter_containers.linux.cgroups import CgroupPlan
     from jupyter_containers.monitor.external import External
     from jupyter_containers.monitor.job import Job
+    from jupyter_containers.monitor.restoration import Restoration
     from jupyter_containers.runtime.watched import WatchedLaunch
 
 _LINK_PATIENCE = 100
@@ -54,6 +55,7 @@ class Starter:
         self._waiting = waiting
         self._launch: Launch | None = None
         self._external: External | None = None
+        self._restoration: Restoration | None = None
         self._watched: WatchedLaunch | None = None
         self._own_pid_namespace = self._network = self._mount_namespace = -1
         self._again = self._moved = False
@@ -76,7 +78,7 @@ class Starter:
     @property
     def step(self) -> str:
         """Name of the step being done: what a failure names."""
-        making = self._launch or self._external
+        making = self._launch or self._external or self._restoration
         return making.step if making else "configuration"
 
     def prepare(self) -> None:
@@ -100,6 +102,10 @@ class Starter:
         if self._external is not None:
             ready()
             self._external.begin(job, stdio, self._connect)
+            return False
+        if self._request.get("restore"):
+            ready()
+            self._restore(job, stdio)
             return False
         if self.namespaces.has("pid") and not self.namespaces.creates("pid"):
             self.note_own_pid_namespace()
@@ -128,6 +134,14 @@ class Starter:
         else:
             launch.permit()
         return held
+
+    def _restore(self, job: Job, stdio: list[int]) -> None:
+        """Let it go on from a state that was taken elsewhere: this once. Its next run has the same network."""
+        from jupyter_containers.monitor.restoration import Restoration  # noqa: PLC0415 - only after a live move
+
+        self._restoration = restoration = Restoration(self._request, self.namespaces, self.mountpoint)
+        del self._request["restore"]
+        self._network = restoration.begin(job, stdio, self._connect)
 
     def _new_launch(self) -> Launch:
         request = self._request

@@ -110,6 +110,30 @@ class EventOptions(TypedDict):
     beside: NotRequired[dict[str, list[tuple[str, str, str, dict[str, str]]]]]
 
 
+class Restore(TypedDict):
+    """A state of running processes, and what is not part of it.
+
+    Attributes
+    ----------
+    program
+        CRIU.
+    directory
+        Where the state is; the log is written there.
+    mounts
+        The mounts that are made anew, by their places in the container, and what they are (``criu.py``).
+    streams
+        The names of the pipes that were ``stdin``, ``stdout`` and ``stderr``.
+    null
+        The names of what was a ``/dev/null`` of the host.
+    """
+
+    program: str
+    directory: str
+    mounts: dict[str, str]
+    streams: dict[str, str]
+    null: list[str]
+
+
 class _LaunchRequired(TypedDict):
     id: str
     spec: Spec
@@ -180,6 +204,8 @@ class LaunchRequest(_LaunchRequired, total=False):
         How to find out whether it works; None: not at all.
     events
         Where to tell what happens; None: nowhere.
+    restore
+        Let the container go on from a state that CRIU has taken; missing: it is started.
     watch
         Have the start write down its steps and calls (``watched.py``). ``hold``: halt after each stage until its owner
         says ``next``; ``mute``: not where the filter would refuse the calls that takes.
@@ -210,6 +236,7 @@ class LaunchRequest(_LaunchRequired, total=False):
     restart: RestartPolicy | None
     health: HealthCheck | None
     events: EventOptions | None
+    restore: Restore
     watch: dict[str, bool]
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import peers, rootfs, verbs
+from jupyter_containers.engine import Engine
+from tests.support import leaks, peers, rootfs, verbs
 from tests.support.own_network import entered
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from jupyter_containers.engine import Engine
     from tests.support.peers import Peer
     from tests.support.verbs import Program
 
@@ -94,3 +94,16 @@ def program(request: pytest.FixtureRequest) -> Iterator[Program]:
     chosen.good("create", "--network", "none", "--name", "still", chosen.image, "true")
     yield chosen
     chosen("rm", "-f", "web", "still")
+
+
+@pytest.fixture
+def other(store_root: Path) -> Iterator[Path]:
+    """Another store, whose containers are removed in the end."""
+    root = store_root.with_name(f"{store_root.name}o")
+    before = leaks.take(root)
+    yield root
+    with Engine(root) as engine:
+        for row in engine.containers.list(all=True):
+            engine.containers.remove(row.id, force=True)
+    assert leaks.remaining(root, before) == []
+    shutil.rmtree(root)

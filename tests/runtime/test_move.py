@@ -16,25 +16,13 @@ import pytest
 from jupyter_containers.engine import Engine, RunResult
 from jupyter_containers.errors import Conflict, EngineError, Unavailable, Unsupported
 from tests.support import leaks
+from tests.support.moves import KILLED_AT_FRAME, await_receivers, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 SCRIPT = ["sh", "-c", "echo begun; exec sleep 10000"]
-
-
-@pytest.fixture
-def other(store_root: Path) -> Iterator[Path]:
-    """Another store, whose containers are removed in the end."""
-    root = store_root.with_name(f"{store_root.name}o")
-    before = leaks.take(root)
-    yield root
-    with Engine(root) as engine:
-        for row in engine.containers.list(all=True):
-            engine.containers.remove(row.id, force=True)
-    assert leaks.remaining(root, before) == []
-    shutil.rmtree(root)
 
 
 @pytest.fixture
@@ -79,7 +67,9 @@ def test_a_container_is_moved_with_all_it_has(box: Engine, other: Path) -> None:
     assert sh(box, LOOK) == before
 
 
-def test_what_cannot_be_moved_stays_and_runs(box: Engine, other: Path) -> None:
+def test_what_cannot_be_moved_stays_and_runs(
+    box: Engine, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid = box.containers.list()[0].pid
     with Engine(other) as engine:
         engine.images.pull("starter")
@@ -95,42 +85,25 @@ def test_what_cannot_be_moved_stays_and_runs(box: Engine, other: Path) -> None:
         box.containers.move("job", "nowhere")
     with pytest.raises(Unavailable, match="broke off"):
         box.containers.move("job", "/proc/nowhere")
-    with pytest.raises(Unsupported, match="CRIU"):
+    criu = tmp_path / "criu"
+    criu.write_text("#!/bin/sh\necho 'no such luck' >&2\nexit 1\n", encoding="utf-8")
+    criu.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    reason = "which does not work here: no such luck" if os.geteuid() == 0 else "needs root"
+    with pytest.raises(Unsupported, match=f"a live move needs .*{reason}"):
         box.containers.move("job", str(other), live=True)
     assert box.containers.list()[0].pid == pid
 
 
-# What a side does until it is killed: after so many frames that it has put on the wire.
-KILLED = textwrap.dedent("""
-    import os, signal, sys
-    from jupyter_containers.engine.move import channel as move_channel
-    left = int(sys.argv[1])
-    whole = move_channel.Channel._put
-    def put(self, letter, data):
-        global left
-        left -= 1
-        whole(self, letter, data)
-        if left == 0:
-            self._flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-    move_channel.Channel._put = put
-""")
-SOURCE = KILLED + textwrap.dedent("""
+SOURCE = KILLED_AT_FRAME + textwrap.dedent("""
     from jupyter_containers import Engine
     Engine().containers.move("job", sys.argv[2], time=0)
     print("moved")
 """)
-TARGET = KILLED + textwrap.dedent("""
+TARGET = KILLED_AT_FRAME + textwrap.dedent("""
     from jupyter_containers import Engine
     Engine(sys.argv[2]).containers.receive(sys.stdin.buffer, sys.stdout.buffer)
 """)
-
-
-def where(first: Engine, second: Path) -> tuple[list[str], list[str]]:
-    """In which of the two stores the container is, as the next command there sees it."""
-    with Engine(second) as engine:
-        there = [row.name for row in engine.containers.list(all=True)]
-    return [row.name for row in first.containers.list(all=True)], there
 
 
 @pytest.mark.root
@@ -139,7 +112,7 @@ def test_the_source_is_killed_at_any_step(box: Engine, other: Path, store_root: 
     for frame in range(1, 40):
         command = [sys.executable, "-c", SOURCE, str(frame), str(other)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        _await_receivers(other)
+        await_receivers(other)
         told: list[object] = []
         with Engine(store_root, on_event=told.append) as again:
             here, there = where(again, other)
@@ -157,15 +130,6 @@ def test_the_source_is_killed_at_any_step(box: Engine, other: Path, store_root: 
     assert frame > 8
     with Engine(other) as engine:
         assert sh(engine, LOOK) == look
-
-
-def _await_receivers(root: Path) -> None:
-    """Until the processes that served a killed one have seen that it is gone."""
-
-    def receiving() -> list[str]:
-        return [line for line in leaks.take(root).processes if "receive" in line]
-
-    leaks.wait_until(lambda: not receiving(), what="the end of the receiver", seconds=30)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import msgspec
 from jupyter_containers.engine import status, supervision
 from jupyter_containers.engine.launch import creation
 from jupyter_containers.engine.launch.limits import make_resources
+from jupyter_containers.engine.move import mark as move_mark
 from jupyter_containers.engine.network import publishing
 from jupyter_containers.engine.network import service as network_service
 from jupyter_containers.engine.options import RunOptions, signal_number
@@ -276,6 +277,10 @@ class Control:
 
     def _pause(self, name: str, *, paused: bool) -> None:
         record = self.record(name)
+        if not paused and move_mark.read(self._parts.paths.root, record.id) is not None:
+            from jupyter_containers.engine.move import live  # noqa: PLC0415 - seldom is one being moved
+
+            live.check_unpause(self._parts, record)
         with self._connected(record) as process:
             try:
                 process.ask({"kind": "pause", "paused": paused})

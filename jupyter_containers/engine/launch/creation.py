@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from jupyter_containers.images.model import Image as ImageModel
     from jupyter_containers.oci.runtime_spec import Resources
     from jupyter_containers.runtime.handle import Process
+    from jupyter_containers.runtime.protocol import Restore
     from jupyter_containers.snapshots.base import Scratch
 
 NAME_ATTEMPTS = 20
@@ -242,11 +243,12 @@ def start(
     *,
     detach: bool | None = None,
     size: tuple[int, int] | None = None,
+    restore: Restore | None = None,
 ) -> Process:
     """Start a container with these descriptors as its input and output; also kept in its log.
 
     ``detach``: it outlives this process; by default as its options say, or when a policy starts it again. ``size``
-    is that of its terminal: rows and columns.
+    is that of its terminal: rows and columns. ``restore``: it goes on from a state that was taken elsewhere.
 
     Raises
     ------
@@ -264,7 +266,7 @@ def start(
     chains = [Digest(chain) for chain in record.chains]
     scratch = writable(parts, chains, directory)
     with networking.using(parts, record.endpoints):
-        return _launch(parts, record, stdio, (chains, setup, scratch), detach=detach, size=size)
+        return _launch(parts, record, stdio, (chains, setup, scratch), detach=detach, size=size, restore=restore)
 
 
 def _launch(
@@ -275,6 +277,7 @@ def _launch(
     *,
     detach: bool | None,
     size: tuple[int, int] | None,
+    restore: Restore | None,
 ) -> Process:
     """The half of :func:`start` during which its networks have to stay."""
     chains, setup, scratch = prepared
@@ -305,7 +308,9 @@ def _launch(
     covered = {mount["destination"] for mount in request["spec"]["mounts"]}
     files = networking.files(parts, record)
     request["files"] = {place: data for place, data in files.items() if place not in covered}
-    request["hold"] = network_service.needed(parts, record)
+    request["hold"] = restore is None and network_service.needed(parts, record)
+    if restore is not None:
+        request["restore"] = restore
     if attachments and (outer := parts.network_namespace.path):
         request["outer_network"] = outer
     if size:
@@ -318,7 +323,10 @@ def _launch(
     watcher = watching.CURRENT.get()
     if watcher is not None:
         watcher.prepare(request, record)
-    return parts.spawner.launch(request, *stdio, created=created, watcher=watcher)
+    process = parts.spawner.launch(request, *stdio, created=created, watcher=watcher)
+    if restore is not None:  # nothing can be held back until its network is served
+        created(process.pid)
+    return process
 
 
 def _end_last_run(parts: Parts, record: ContainerRecord) -> None:

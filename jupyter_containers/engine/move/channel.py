@@ -6,6 +6,7 @@ stream, ``E`` its end. Whoever cannot go on says so in a message of the kind ``e
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import struct
@@ -35,6 +36,7 @@ _PATIENCE = 10.0
 _HEADER = struct.Struct(">cI")
 _LARGEST = 1 << 24
 _PIECE = 1 << 18
+_PIPE = 1 << 20
 
 
 class Channel:
@@ -183,7 +185,7 @@ def command_for(target: str, program: str = PROGRAM) -> tuple[list[str], dict[st
             raise InvalidInput(
                 f"invalid target {target!r}", hint="give the absolute path of a store, or ssh://[USER@]HOST[:PORT]"
             )
-        return [sys.executable, "-m", "jupyter_containers", *_RECEIVE], {ROOT_VARIABLE: target}
+        return [sys.executable, "-P", "-m", "jupyter_containers", *_RECEIVE], {ROOT_VARIABLE: target}
     parsed = urllib.parse.urlsplit(target)
     try:
         port = parsed.port
@@ -212,6 +214,8 @@ def connected(target: str, program: str = PROGRAM) -> Iterator[Channel]:
         except OSError as error:
             raise Unavailable(f"cannot reach {target}: {command[0]}: {error.strerror}") from error
         incoming, outgoing = cast("BinaryIO", process.stdout), cast("BinaryIO", process.stdin)
+        with suppress(PermissionError):  # it has many such pipes already
+            fcntl.fcntl(outgoing, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
             yield Channel(incoming, outgoing, other=target)
         except Unavailable as error:

@@ -1,4 +1,4 @@
-"""The mark on the disk of a container that is being moved away."""
+"""The mark on the disk of a container that is being moved: away, or here while it runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What is on the disk while a container is moved. ``running``: it ran before."""
+    """What is on the disk while a container is moved. ``running``: it ran before.
+
+    ``live``: it does not end for that, but stands still. ``arriving``: it comes here, and is not yet to stay.
+    """
 
     target: str
     committing: bool
     running: bool
+    live: bool = False
+    arriving: bool = False
 
 
 def _path(root: Path, identity: str) -> Path:

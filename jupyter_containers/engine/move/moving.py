@@ -5,6 +5,10 @@ transaction. This side has it until it was told so. Between the two moments a ma
 not known: the container cannot be started here, and the next move of it asks first. So it can be started in one place,
 and in one only, whoever is killed and whenever.
 
+A container that is moved while it runs (``live.py``) stands still from the first mark to its end here, and goes on
+there before it is there for good: what fails until then fails here, and it goes on here. Where the other side is killed
+between, the next command there gives up what was arriving.
+
 ::
 
     here                                          there
@@ -15,8 +19,6 @@ and in one only, whoever is killed and whenever.
 
 from __future__ import annotations
 
-import os
-import subprocess
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ import msgspec
 from jupyter_containers.engine import status, volumes
 from jupyter_containers.engine.launch import creation
 from jupyter_containers.engine.move import channel as move_channel
+from jupyter_containers.engine.move import live
 from jupyter_containers.engine.move import mark as move_mark
 from jupyter_containers.engine.move.channel import connected
 from jupyter_containers.engine.move.mark import Mark
@@ -35,13 +38,13 @@ from jupyter_containers.errors import (
     ContainerNotFound,
     EngineError,
     Unavailable,
-    Unsupported,
 )
 from jupyter_containers.oci.names import Digest
 from jupyter_containers.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from jupyter_containers.engine.launch.mounts import MountPoint
     from jupyter_containers.engine.move.channel import Channel
@@ -78,10 +81,15 @@ def recover(parts: Parts) -> list[str]:
 
 
 def _recover_one(parts: Parts, record: ContainerRecord, mark: Mark) -> str:
+    if mark.arriving:
+        remove(parts, record)
+        return f"{record.name} did not come here whole and was given up: it is where it was"
     if not mark.committing:
+        if mark.live:
+            live.resume(parts, record)
         move_mark.clear(parts.paths.root, record.id)
         text = f"the move of {record.name} was cut off; it is here, as before"
-        if not mark.running or status.read(parts.paths, record.id).running:
+        if mark.live or not mark.running or status.read(parts.paths, record.id).running:
             return text
         try:
             creation.start(parts, record, (None, None, None), detach=True).close()
@@ -102,7 +110,7 @@ def _find_out(parts: Parts, record: ContainerRecord, mark: Mark) -> str:
     with connected(mark.target) as channel:
         if _ask(parts, channel, record, start=mark.running) is not None:
             return f"it is at {mark.target}"
-    if mark.running:
+    if mark.running and not mark.live:
         creation.start(parts, record, (None, None, None), detach=True).close()
     return "it is here, as before"
 
@@ -111,9 +119,10 @@ def _ask(parts: Parts, channel: Channel, record: ContainerRecord, *, start: bool
     """Whether the target has the container: then it goes from here. Why it did not start there; None if it is here."""
     channel.send("ask", version=move_channel.VERSION, id=record.id)
     if not channel.receive("answer")["here"]:
+        live.resume(parts, record)
         move_mark.clear(parts.paths.root, record.id)
         return None
-    _remove(parts, record)
+    remove(parts, record)
     return _begin(channel, start=start)
 
 
@@ -136,8 +145,12 @@ def move(
     stop: Callable[[], bool],
     start: bool | None = None,
     program: str = move_channel.PROGRAM,
+    running: bool = False,
 ) -> Moved:
-    """See :meth:`jupyter_containers.engine.containers.Containers.move`. ``stop`` ends it, and says whether it ran."""
+    """See :meth:`jupyter_containers.engine.containers.Containers.move`. ``stop`` ends it, and says whether it ran.
+
+    ``running``: it is moved as it runs, and ``stop`` is not called.
+    """
     move_channel.command_for(target, program)
     mark = move_mark.read(parts.paths.root, record.id)
     if mark is not None and mark.committing:
@@ -149,14 +162,24 @@ def move(
             wanted = mark.running if start is None else start
             return Moved(record.id, record.name, target, (not failed) if wanted else None, failed)
         start = mark.running if start is None else start
-    if status.read(parts.paths, record.id).state == "paused":
+    now = status.read(parts.paths, record.id)
+    if now.state == "paused":
         raise Conflict(f"the container {record.name} is paused", hint=f"unpause it (unpause {record.name})")
+    source = live.Source(parts, record) if running and now.running else None
     with connected(target, program) as channel:
-        channel.send("hello", version=move_channel.VERSION, id=record.id, record=record.encode().decode())
+        channel.send(
+            "hello", version=move_channel.VERSION, id=record.id, record=record.encode().decode(), live=bool(source)
+        )
         channel.receive("ready")
         with parts.store.lock(exclusive=False):
             for image in dict.fromkeys([record.digest, *_mounted_images(parts, record)]):
                 _send_image(parts, channel, image)
+        if source is not None:
+            mark = Mark(target, committing=False, running=True, live=True)
+            with _owning(parts, record) as lock:
+                _hand_over(parts, channel, record, mark, lambda: source.take(lock))
+            _begin(channel, start=False)
+            return Moved(record.id, record.name, target, started=True)
         ran = stop()
         with _owning(parts, record):
             _hand_over(parts, channel, record, Mark(target, committing=False, running=ran))
@@ -166,47 +189,63 @@ def move(
 
 
 @contextmanager
-def _owning(parts: Parts, record: ContainerRecord) -> Iterator[None]:
+def _owning(parts: Parts, record: ContainerRecord) -> Iterator[recovery.Ownership]:
     with recovery.Ownership(parts, record.id, patience=_PATIENCE) as lock:
         if not lock.held or not parts.state.containers([record.id]):
             raise Conflict(f"the container {record.name} is being started or removed", hint="try again")
-        yield
+        yield lock
 
 
-def _hand_over(parts: Parts, channel: Channel, record: ContainerRecord, mark: Mark) -> None:
-    """Send all there is and remove it. Until the target was told to keep it, a failure changes nothing."""
-    if status.read(parts.paths, record.id).running:
+def _hand_over(
+    parts: Parts, channel: Channel, record: ContainerRecord, mark: Mark, take: Callable[[], Path] | None = None
+) -> None:
+    """Send all there is and remove it. Until the target was told to keep it, a failure changes nothing.
+
+    ``take``: it runs, and this takes the state of its processes, which is sent too.
+    """
+    if take is None and status.read(parts.paths, record.id).running:
         raise Conflict(f"the container {record.name} was started meanwhile", hint="try again")
     try:
         move_mark.write(parts.paths.root, record.id, mark)
+        state = take() if take is not None else None
         channel.send("contents")
         for point in _volume_points(record):
             _send_volume(parts, channel, point)
         _send_directory(parts, channel, record)
+        if state is not None:
+            channel.send("enter")
+            _send_files(channel, "state", state)
     except BaseException:
-        move_mark.clear(parts.paths.root, record.id)
-        if mark.running:
-            creation.start(parts, record, (None, None, None), detach=True).close()
+        _take_back(parts, record, mark)
         raise
     move_mark.write(parts.paths.root, record.id, msgspec.structs.replace(mark, committing=True))
     try:
         channel.send("commit")
         channel.receive("done")
     except Conflict:  # it has said that it does not keep it
-        move_mark.clear(parts.paths.root, record.id)
-        if mark.running:
-            creation.start(parts, record, (None, None, None), detach=True).close()
+        _take_back(parts, record, mark)
         raise
     except Unavailable as error:
         raise Unavailable(
             f"{error.message} while {record.name} was handed over: it may be there",
             hint=f"container move {record.name} --to {mark.target} finds out and finishes the move",
         ) from error
-    _remove(parts, record)
+    remove(parts, record)
 
 
-def _remove(parts: Parts, record: ContainerRecord) -> None:
-    """Let the container be gone from here, with the volumes that no other one uses."""
+def _take_back(parts: Parts, record: ContainerRecord, mark: Mark) -> None:
+    """It does not go: have it run as before."""
+    if mark.live:
+        live.resume(parts, record)
+    move_mark.clear(parts.paths.root, record.id)
+    if mark.running and not mark.live:
+        creation.start(parts, record, (None, None, None), detach=True).close()
+
+
+def remove(parts: Parts, record: ContainerRecord) -> None:
+    """Let the container be gone from here, with its processes and the volumes that no other one uses."""
+    if status.read(parts.paths, record.id).running:
+        live.kill(parts, record)
     creation.discard(parts, record, volumes=True)
     for point in _volume_points(record):
         row = parts.state.volume(point.volume)
@@ -272,31 +311,14 @@ def _send_directory(parts: Parts, channel: Channel, record: ContainerRecord) -> 
         channel.send("layer")
         parts.snapshotter.diff(parts.snapshotter.attach(chains, directory), channel)
         channel.end()
+    _send_files(channel, "file", directory, lambda name: name == "exit" or name.startswith("log.json"))
+
+
+def _send_files(channel: Channel, kind: str, directory: Path, wanted: Callable[[str], bool] = bool) -> None:
     for path in sorted(directory.iterdir()):
-        if path.name == "exit" or path.name.startswith("log.json"):
-            channel.send("file", name=path.name)
+        if wanted(path.name):
+            channel.send(kind, name=path.name)
             with path.open("rb") as file:
                 while data := file.read(1 << 18):
                     channel.write(data)
             channel.end()
-
-
-def refuse_live() -> None:
-    """Say why a container cannot be moved while it runs.
-
-    Raises
-    ------
-    Unsupported
-        always: with the words of ``criu check`` where it fails.
-    """
-    import shutil  # noqa: PLC0415 - only when it is asked for
-
-    program = shutil.which("criu", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    hint = "without --live it is stopped, moved and started again"
-    if program is None:
-        raise Unsupported("a live move needs CRIU, which is not installed", hint=hint)
-    done = subprocess.run([program, "check"], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()[-1]
-        raise Unsupported(f"a live move needs CRIU, which does not work here: {said}", hint=hint)
-    raise Unsupported("this version does not move running processes, though CRIU would work here", hint=hint)

@@ -12,6 +12,9 @@ from jupyter_containers.engine import status, supervision
 from jupyter_containers.engine import volumes as volumes_of
 from jupyter_containers.engine.launch import creation
 from jupyter_containers.engine.move import channel as move_channel
+from jupyter_containers.engine.move import live, moving
+from jupyter_containers.engine.move import mark as move_mark
+from jupyter_containers.engine.move.mark import Mark
 from jupyter_containers.engine.network import endpoints as reading
 from jupyter_containers.engine.network import networking
 from jupyter_containers.engine.network.record import BRIDGE
@@ -74,17 +77,28 @@ def receive(parts: Parts, incoming: BinaryIO, outgoing: BinaryIO) -> None:
 def _serve(parts: Parts, channel: move_channel.Channel, hello: dict[str, Any]) -> None:
     rows = parts.state.containers([hello["id"]])
     if hello["kind"] == "ask":
+        if rows and _gave_up(parts, hello["id"], rows[0]):
+            rows = []
         channel.send("answer", here=bool(rows))
         if not rows:
             return
     else:
-        if rows:
+        if rows and not _gave_up(parts, hello["id"], rows[0]):
             raise NameInUse(f"the container {hello['id'][:12]} is here already")
         with parts.store.lock(exclusive=False):
-            _take(parts, channel, ContainerRecord.decode(hello["record"].encode()))
+            _take(parts, channel, ContainerRecord.decode(hello["record"].encode()), running=bool(hello.get("live")))
     if channel.receive("start", "leave")["kind"] == "start":
         _start(parts, channel, hello["id"])
     channel.send("over")
+
+
+def _gave_up(parts: Parts, identity: str, row: ContainerRow) -> bool:
+    """Whether it had come only in part when it was moved here while it ran; then it goes."""
+    mark = move_mark.read(parts.paths.root, identity)
+    if mark is None or not mark.arriving:
+        return False
+    moving.remove(parts, ContainerRecord.decode(row.record))
+    return True
 
 
 def _start(parts: Parts, channel: move_channel.Channel, identity: str) -> None:
@@ -98,17 +112,48 @@ def _start(parts: Parts, channel: move_channel.Channel, identity: str) -> None:
         channel.send("started", failed=error.message)
 
 
-def _take(parts: Parts, channel: move_channel.Channel, record: ContainerRecord) -> None:
+def _take(parts: Parts, channel: move_channel.Channel, record: ContainerRecord, *, running: bool) -> None:
     record = _fitted(parts, record)
+    if running:
+        live.program()
     channel.send("ready")
     while (message := channel.receive("image", "contents"))["kind"] == "image":
         _take_image(parts, channel, message)
     with ExitStack() as stack:
         arrival = _Arrival(parts, record, stack)
-        while (message := channel.receive("volume", "layer", "file", "commit"))["kind"] != "commit":
+        end = "enter" if running else "commit"
+        while (message := channel.receive("volume", "layer", "file", end))["kind"] != end:
             arrival.add(channel, message)
-        arrival.enter()
+        if running:
+            move_mark.write(parts.paths.root, record.id, Mark("", committing=False, running=True, arriving=True))
+        try:
+            arrival.enter()
+        except BaseException:
+            move_mark.clear(parts.paths.root, record.id)
+            raise
+    if running:
+        _go_on(parts, channel, record)
     channel.send("done")
+
+
+def _go_on(parts: Parts, channel: move_channel.Channel, record: ContainerRecord) -> None:
+    """Take the state of its processes and have them go on. Where they cannot, all that has come is given up.
+
+    The state comes last, when all else is safe on the disk: it is not to stay, and to have it there too takes long.
+    """
+    try:
+        directory = parts.paths.containers / record.id / live.DIRECTORY
+        directory.mkdir(mode=0o700)
+        while (message := channel.receive("state", "commit"))["kind"] != "commit":
+            with (directory / os.path.basename(message["name"])).open("xb", buffering=0) as file:
+                file.writelines(channel.pieces())
+        creation.start(parts, record, (None, None, None), detach=True, restore=live.received(parts, record)).close()
+        live.clear(parts, record)
+        parts.state.sync()
+    except BaseException:
+        moving.remove(parts, record)
+        raise
+    move_mark.clear(parts.paths.root, record.id)
 
 
 def _fitted(parts: Parts, record: ContainerRecord) -> ContainerRecord:

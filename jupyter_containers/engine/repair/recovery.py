@@ -290,6 +290,10 @@ class Ownership:
         """Whether the lock was had in time."""
         return self._fd >= 0
 
+    def fileno(self) -> int:
+        """A descriptor of the lock. A process that inherits it keeps the lock beyond this one's end."""
+        return self._fd
+
     def release(self) -> None:
         """Give it up. Idempotent."""
         if self._fd >= 0:
