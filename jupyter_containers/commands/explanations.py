@@ -122,7 +122,7 @@ VERBS: Final[dict[str, About]] = {
     ),
     "system prune": About("What nothing needs is removed, kind by kind.", STORE, differs=(_ASKS,)),
     "container move": About(
-        "It is stopped, or with --live stands still while CRIU takes the state of its processes; its writable directory, "
+        "It is stopped, or with --live stands still while CRIU takes its processes' state; its writable directory, "
         "volumes, log and row are sent, then taken away here.",
         "containers/<id>/, volumes, the other store or machine (ssh)",
         docker="",

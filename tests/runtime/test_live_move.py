@@ -255,7 +255,9 @@ def test_a_move_that_fails_lets_it_go_on(
         assert engine.volumes.list() == []
 
 
-@pytest.mark.parametrize("step", ["hello", "contents", "volume", "layer", "enter", "state", "commit", "removal", "leave"])
+@pytest.mark.parametrize(
+    "step", ["hello", "contents", "volume", "layer", "enter", "state", "commit", "removal", "leave"]
+)
 def test_the_source_is_killed_after_a_step(counting: Engine, other: Path, store_root: Path, step: str) -> None:
     done = subprocess.run([sys.executable, "-c", SOURCE, step, str(other)], check=False)
     assert done.returncode == -signal.SIGKILL
