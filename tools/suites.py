@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from tools.environment import Environment
 
 Outcome = Literal["passed", "failed", "skipped"]
-# What an ordinary user's run adds to root's: everything but the checks of the repository itself.
-USER_SUITES = ("tests/unit", "tests/contracts", "tests/runtime", "tests/notebook")
-RUNTIME_SUITES = ("tests/contracts", "tests/runtime", "tests/notebook")
+# What the runs as an ordinary user add to root's: all that is different for one, once more where it is different again
+# with subordinate ids. What nobody's rights matter for is root's alone.
+USER_SUITES = ("tests/unit/linux", "tests/unit/layers", "tests/contracts", "tests/runtime", "tests/notebook")
+RUNTIME_SUITES = ("tests/contracts", "tests/runtime")
 # The user's own suites in two halves, side by side: a suite waits more than it computes.
 HALVES = (("tests/runtime",), ("tests", "--ignore=tests/runtime"))
 # The rungs of the isolation ladder that a run can stand on, as `doctor` names them.

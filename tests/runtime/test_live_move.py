@@ -106,7 +106,7 @@ def sh(engine: Engine, script: str) -> str:
 
 
 LOOK = """
-cat /dev/shm/memory /work/file /mine; id -u; hostname; stat -c '%a %u' / /tmp /kept
+cat /dev/shm/memory /scratch/file /mine; id -u; hostname; stat -c '%a %u' / /tmp /kept
 touch /etc/x 2>&1; grep -E 'Cap|NoNew|Seccomp' /proc/1/status; cat /proc/1/oom_score_adj /proc/sys/kernel/msgmax
 cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>&1; grep -c . /proc/1/mountinfo; ls /proc/1/fd | wc -l
 cat /proc/1/cgroup; ls /dev; touch /ro/x 2>&1; cat /proc/keys /etc/hosts
@@ -117,10 +117,10 @@ def test_what_runs_is_moved_and_goes_on(counting: Engine, other: Path, tmp_path:
     counting.containers.remove("job", force=True)
     start(
         counting,
-        f"echo in memory > /dev/shm/memory; echo work > /work/file; {COUNT}",
+        f"echo in memory > /dev/shm/memory; echo scratch > /scratch/file; {COUNT}",
         memory="64m",
         pids_limit=50,
-        tmpfs="/work",
+        tmpfs="/scratch",
         volume=["kept:/kept", f"{tmp_path}:/ro:ro"],
         oom_score_adj=300,
         sysctl="kernel.msgmax=9000",
