@@ -16,7 +16,7 @@ from errno import EIO
 from jupyter_containers.linux import cgroups, netlink, syscalls
 from jupyter_containers.linux import mount as mounting
 from jupyter_containers.monitor.books import remove
-from jupyter_containers.runtime import criu, plan, rootfs
+from jupyter_containers.runtime import credentials, criu, plan, rootfs
 from jupyter_containers.runtime.process_start import read_text
 from jupyter_containers.runtime.wire import close_all, receive, send
 
@@ -167,6 +167,7 @@ class Restoration:
     def _become(self, tasks: list[int], stdio: list[int], network: int) -> None:
         """Mount what the state leaves out, and execute CRIU."""
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
+        credentials.leave_keyring()
         cgroups.enter(tasks)
         own = syscalls.CLONE_NEWCGROUP if self._namespaces.creates("cgroup") else 0
         syscalls.unshare(syscalls.CLONE_NEWNS | own)

@@ -289,18 +289,12 @@ def kill(parts: Parts, record: ContainerRecord) -> None:
 # -- the other side --------------------------------------------------------------------------------------------------
 
 
-def received(parts: Parts, record: ContainerRecord) -> Restore:
-    """What the monitor is told to have the processes go on here, whose state has come.
-
-    Raises
-    ------
-    Unsupported
-        where CRIU does not work.
-    """
+def received(parts: Parts, record: ContainerRecord, found: str) -> Restore:
+    """What the monitor is told to have the processes go on here, whose state has come."""
     directory = parts.paths.containers / record.id / DIRECTORY
     outside = documents.decode((directory / _OUTSIDE).read_bytes(), Outside)
     return {
-        "program": program(),
+        "program": found,
         "directory": str(directory),
         "mounts": outside.mounts,
         "streams": outside.streams,

@@ -114,8 +114,7 @@ def _start(parts: Parts, channel: move_channel.Channel, identity: str) -> None:
 
 def _take(parts: Parts, channel: move_channel.Channel, record: ContainerRecord, *, running: bool) -> None:
     record = _fitted(parts, record)
-    if running:
-        live.program()
+    criu = live.program() if running else ""
     channel.send("ready")
     while (message := channel.receive("image", "contents"))["kind"] == "image":
         _take_image(parts, channel, message)
@@ -132,11 +131,11 @@ def _take(parts: Parts, channel: move_channel.Channel, record: ContainerRecord, 
             move_mark.clear(parts.paths.root, record.id)
             raise
     if running:
-        _go_on(parts, channel, record)
+        _go_on(parts, channel, record, criu)
     channel.send("done")
 
 
-def _go_on(parts: Parts, channel: move_channel.Channel, record: ContainerRecord) -> None:
+def _go_on(parts: Parts, channel: move_channel.Channel, record: ContainerRecord, criu: str) -> None:
     """Take the state of its processes and have them go on. Where they cannot, all that has come is given up.
 
     The state comes last, when all else is safe on the disk: it is not to stay, and to have it there too takes long.
@@ -147,7 +146,8 @@ def _go_on(parts: Parts, channel: move_channel.Channel, record: ContainerRecord)
         while (message := channel.receive("state", "commit"))["kind"] != "commit":
             with (directory / os.path.basename(message["name"])).open("xb", buffering=0) as file:
                 file.writelines(channel.pieces())
-        creation.start(parts, record, (None, None, None), detach=True, restore=live.received(parts, record)).close()
+        restore = live.received(parts, record, criu)
+        creation.start(parts, record, (None, None, None), detach=True, restore=restore).close()
         live.clear(parts, record)
         parts.state.sync()
     except BaseException:
