@@ -254,7 +254,7 @@ def _users(reports: Path, environment: Environment) -> tuple[list[_UserRun], lis
         if paths:
             title = f"{', '.join(Path(path).name for path in paths)} {who}"
             xml = reports / f"{kind}.xml"
-            command = [place.python, *_pytest(xml), "-m", "not root"]
+            command = [place.python, *_pytest(xml), "-m", "not root and not once"]
             runs.append(_UserRun(kind, title, command, paths, place, xml))
     return runs, []
 

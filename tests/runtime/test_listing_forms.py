@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tests.support.verbs import Program
 
-pytestmark = pytest.mark.usefixtures("made")
+pytestmark = [pytest.mark.usefixtures("made"), pytest.mark.once]
 
 OPTIONS = [
     *("--label", "a=b", "-v", "jc-forms:/v", "-v", "/etc:/e:ro", "--mount", "type=tmpfs,dst=/t"),

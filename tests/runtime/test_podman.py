@@ -94,7 +94,7 @@ def test_a_container_is_stopped_started_killed_and_removed(podman: Peer, sleeper
     assert kept.exists()
     podman.output("stop", "--time", "0", sleeper)
     # podman 4.3 says "exited" before it has had its runtime delete the container, whichever runtime that is
-    wait_until(lambda: not kept.exists(), seconds=30, what="the end of the container")
+    wait_until(lambda: not kept.exists(), seconds=60, what="the end of the container")
     assert podman.output("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", sleeper) == "exited 137"
     podman.output("start", sleeper)
     assert podman.output("inspect", "--format", "{{.State.Status}}", sleeper) == "running"

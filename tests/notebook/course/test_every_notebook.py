@@ -42,6 +42,7 @@ def test_as_given_each_exercise_is_open_and_nothing_stops_the_run(name: str, not
         assert "Error" not in said, f"an exercise that nobody has touched must not break: {said}"
 
 
+@pytest.mark.once
 @everyone
 def test_with_the_answers_each_exercise_is_right(name: str, notebooks: Callable[..., Course]) -> None:
     if not course.exercises(name):

@@ -16,6 +16,8 @@ from jupyter_containers.linux.seccomp_default import docker_profile
 from jupyter_containers.linux.seccomp_profile import load
 from tests.unit.linux.test_seccomp_default import MACHINE_NAMES, SPECIFICATION, meaning
 
+pytestmark = pytest.mark.once
+
 
 def profile(*rules: dict[str, Any], **more: Any) -> str:
     return json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": list(rules), **more})
