@@ -24,10 +24,40 @@ if TYPE_CHECKING:
     from tools.environment import Environment
 
 Outcome = Literal["passed", "failed", "skipped"]
-# What the runs as an ordinary user add to root's: all that is different for one, once more where it is different again
-# with subordinate ids. What nobody's rights matter for is root's alone.
-USER_SUITES = ("tests/unit/linux", "tests/unit/layers", "tests/contracts", "tests/runtime", "tests/notebook")
-RUNTIME_SUITES = ("tests/contracts", "tests/runtime")
+# What the runs as an ordinary user add to root's. What nobody's rights matter for is root's alone.
+USER_SUITES = ("tests/contracts", "tests/unit/linux", "tests/unit/layers", "tests/notebook")
+# Files of tests/runtime that say something else with subordinate ids than without: both kinds of user run them, and
+# share the others out between them.
+BY_IDS = frozenset(
+    [
+        "build_bad_input",
+        "build_debian",
+        "container_files",
+        "engine_containers",
+        "engine_crash",
+        "held_files",
+        "hostile",
+        "interop",
+        "leaks",
+        "nested",
+        "network_names",
+        "network_rootless",
+        "network_without_root",
+        "oci_command",
+        "other_runtimes",
+        "run_option_groups",
+        "run_options",
+        "runtime_isolation",
+        "runtime_monitor",
+        "runtime_process",
+        "runtime_waiting",
+        "services",
+        "snapshots_overlay",
+        "starter_images",
+        "store_faults",
+        "xray",
+    ]
+)
 # The user's own suites in two halves, side by side: a suite waits more than it computes.
 HALVES = (("tests/runtime",), ("tests", "--ignore=tests/runtime"))
 # The rungs of the isolation ladder that a run can stand on, as `doctor` names them.
@@ -245,18 +275,26 @@ def _users(reports: Path, environment: Environment) -> tuple[list[_UserRun], lis
     except Failed as error:
         return [], [f"the suites as an ordinary user: {error}"]
     kinds: dict[unprivileged.Kind, tuple[str, tuple[str, ...]]] = {
-        "single": ("as an ordinary user without subordinate ids", USER_SUITES),
-        "subids": ("as an ordinary user with subordinate ids", RUNTIME_SUITES),
+        "single": ("an ordinary user without subordinate ids", USER_SUITES),
+        "subids": ("an ordinary user with subordinate ids", USER_SUITES[:1]),
     }
     runs = []
     for kind, (who, suites) in kinds.items():
-        paths = [suite for suite in suites if (ROOT / suite).exists()]
+        paths = [*(suite for suite in suites if (ROOT / suite).exists()), *share(kind, ROOT / "tests/runtime")]
         if paths:
-            title = f"{', '.join(Path(path).name for path in paths)} {who}"
+            title = f"as {who}"
             xml = reports / f"{kind}.xml"
             command = [place.python, *_pytest(xml), "-m", "not root and not once"]
             runs.append(_UserRun(kind, title, command, paths, place, xml))
     return runs, []
+
+
+def share(kind: unprivileged.Kind, directory: Path) -> list[str]:
+    """The files of the runtime suite that one kind of ordinary user runs beside root."""
+    files = [path.relative_to(ROOT).as_posix() for path in sorted(directory.glob("test_*.py"))]
+    both = [path for path in files if Path(path).stem.removeprefix("test_") in BY_IDS]
+    rest = [path for path in files if path not in both]
+    return [*both, *rest[("single", "subids").index(kind) :: 2]]
 
 
 def _pytest(xml: Path) -> list[str]:

@@ -33,6 +33,13 @@ def dev(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ROOT / "dev", *arguments], env=env, capture_output=True, text=True, check=False)
 
 
+def test_every_file_of_the_runtime_suite_is_run_by_an_ordinary_user() -> None:
+    directory = ROOT / "tests/runtime"
+    alone, ranged = suites.share("single", directory), suites.share("subids", directory)
+    assert {*alone, *ranged} == {f"tests/runtime/{path.name}" for path in directory.glob("test_*.py")}
+    assert {path[len("tests/runtime/test_") : -len(".py")] for path in {*alone} & {*ranged}} == suites.BY_IDS
+
+
 def test_help_names_every_verb() -> None:
     done = dev("help")
     assert done.returncode == 0
