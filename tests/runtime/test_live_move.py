@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 # A number that is in the memory of a process only. What is printed is kept by the monitor: none may come twice.
-COUNT = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /kept/last; sleep 0.05; done"
+COUNT = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /kept/next; mv /kept/next /kept/last; sleep 0.05; done"
 SOURCE = textwrap.dedent("""
     import os, signal, sys
     from jupyter_containers import Engine

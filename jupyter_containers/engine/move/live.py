@@ -26,6 +26,7 @@ from jupyter_containers.engine.explain.xray.facts import MountLine, mount_lines
 from jupyter_containers.engine.launch.namespaces import HOST
 from jupyter_containers.engine.move import mark as move_mark
 from jupyter_containers.engine.repair import recovery
+from jupyter_containers.engine.small_files import clear_away
 from jupyter_containers.errors import Conflict, ContainerNotRunning, SystemFailure, Unsupported
 from jupyter_containers.linux import cgroups
 from jupyter_containers.monitor.watchdog import descendants
@@ -43,7 +44,14 @@ DIRECTORY = "checkpoint"
 STOPPED = "without --live it is stopped, moved and started again"
 _OUTSIDE = "outside.json"
 _PATIENCE = 5.0
-_OWN_FILE_SYSTEMS = frozenset({"proc", "sysfs", "devpts", "mqueue", "tmpfs"})
+_OWN_FILE_SYSTEMS = frozenset({"proc", "sysfs", "devpts", "mqueue"})
+_OWN_MODES = {
+    "pid": ("", "private"),
+    "ipc": ("", "private", "shareable", "none"),
+    "uts": ("", "private"),
+    "userns": ("", HOST),
+}
+"""Those in which a container has the namespaces that CRIU makes for it."""
 _CGROUPS = frozenset({"cgroup", "cgroup2"})
 _NULL = os.makedev(1, 3)
 _PIPE = re.compile(r"pipe:\[(\d+)\]")
@@ -86,11 +94,8 @@ def check(record: ContainerRecord) -> None:
         naming the option.
     """
     options = record.options
-    joined = {f"--{name}": getattr(options, name) or "" for name in ("pid", "ipc", "uts", "userns")}
-    reasons = [f"{name} {mode}" for name, mode in joined.items() if mode.startswith("container:")]
-    reasons += [f"{name} {joined[name]}" for name in ("--pid", "--ipc", "--uts") if joined[name] == HOST]
-    if joined["--userns"] not in {"", HOST}:
-        reasons.append(f"--userns {joined['--userns']}")
+    modes = {name: getattr(options, name) or "" for name in _OWN_MODES}
+    reasons = [f"--{name} {mode}" for name, mode in modes.items() if mode not in _OWN_MODES[name]]
     if record.network.startswith("container:"):
         reasons.append("--network container:")
     reasons += [f"--{name}" for name in ("tty", "init", "runtime") if getattr(options, name)]
@@ -192,8 +197,8 @@ class Source:
             return criu.CGROUP
         if line.root.endswith("/null") and line.target.startswith(("/proc/", "/sys/")):
             return criu.NULL
-        whole = line.type == "tmpfs" and line.root == "/"
-        return "" if whole or (line.type in _OWN_FILE_SYSTEMS and line.type != "tmpfs") else criu.MOUNT
+        own = line.type in _OWN_FILE_SYSTEMS or (line.type == "tmpfs" and line.root == "/")
+        return "" if own else criu.MOUNT
 
     def _outer(self) -> list[MountPoint]:
         return [point for point in self._record.mounts if point.kind != "tmpfs"]
@@ -245,14 +250,11 @@ def _pause(parts: Parts, record: ContainerRecord, *, paused: bool) -> None:
     supervision.tell(parts, record, "pause" if paused else "unpause")
 
 
-def resume(parts: Parts, record: ContainerRecord) -> bool:
-    """Let processes that stand still go on here, if there are any; whether there are. Idempotent."""
+def resume(parts: Parts, record: ContainerRecord) -> None:
+    """Let processes that stand still go on here, if there are any. Idempotent."""
     clear(parts, record)
-    if not status.read(parts.paths, record.id).running:
-        return False
     with suppress(Conflict, ContainerNotRunning):  # it goes on already, or has ended
         _pause(parts, record, paused=False)
-    return True
 
 
 def check_unpause(parts: Parts, record: ContainerRecord) -> None:
@@ -275,9 +277,7 @@ def check_unpause(parts: Parts, record: ContainerRecord) -> None:
 
 def clear(parts: Parts, record: ContainerRecord) -> None:
     """Take a state away. Idempotent."""
-    directory = parts.paths.containers / record.id / DIRECTORY
-    if directory.exists():
-        shutil.rmtree(directory)
+    clear_away(parts.paths.containers / record.id / DIRECTORY)
 
 
 def kill(parts: Parts, record: ContainerRecord) -> None:
@@ -289,12 +289,12 @@ def kill(parts: Parts, record: ContainerRecord) -> None:
 # -- the other side --------------------------------------------------------------------------------------------------
 
 
-def received(parts: Parts, record: ContainerRecord, found: str) -> Restore:
-    """What the monitor is told to have the processes go on here, whose state has come."""
+def received(parts: Parts, record: ContainerRecord, path: str) -> Restore:
+    """What the monitor is told to have the processes go on here, whose state has come; ``path`` is CRIU's."""
     directory = parts.paths.containers / record.id / DIRECTORY
     outside = documents.decode((directory / _OUTSIDE).read_bytes(), Outside)
     return {
-        "program": found,
+        "program": path,
         "directory": str(directory),
         "mounts": outside.mounts,
         "streams": outside.streams,

@@ -41,6 +41,7 @@ from jupyter_containers.errors import (
 )
 from jupyter_containers.oci.names import Digest
 from jupyter_containers.records import dataclass
+from jupyter_containers.runtime import criu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +215,7 @@ def _hand_over(
         _send_directory(parts, channel, record)
         if state is not None:
             channel.send("enter")
-            _send_files(channel, "state", state)
+            _send_files(channel, "state", state, lambda name: name != criu.LOG)
     except BaseException:
         _take_back(parts, record, mark)
         raise
@@ -314,7 +315,7 @@ def _send_directory(parts: Parts, channel: Channel, record: ContainerRecord) -> 
     _send_files(channel, "file", directory, lambda name: name == "exit" or name.startswith("log.json"))
 
 
-def _send_files(channel: Channel, kind: str, directory: Path, wanted: Callable[[str], bool] = bool) -> None:
+def _send_files(channel: Channel, kind: str, directory: Path, wanted: Callable[[str], bool]) -> None:
     for path in sorted(directory.iterdir()):
         if wanted(path.name):
             channel.send(kind, name=path.name)
